@@ -1,0 +1,248 @@
+-- The read model: everything the API may see, derived from the canonical log and rebuilt from it
+-- at will. Money and magnitudes are integers in the contracts' units; shares of one are in 1e-12
+-- (ppt); times are seconds since the Unix epoch; `position` is always the canonical position.
+-- History tables hold one row a change: the state as of position P is, for each key, the row with
+-- the largest position <= P. Rows with `is_provisional` rest on blocks that are not final.
+
+CREATE SCHEMA read_model;
+
+-- One row: what the tables below are a projection of.
+CREATE TABLE read_model.checkpoint (
+    only_row           boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    -- Storage position up to which events are reflected here.
+    storage_position   bigint NOT NULL,
+    canonical_position bigint NOT NULL,
+    canonical_hash     bytea  NOT NULL,
+    -- How often ratings were made anew because older facts arrived.
+    revision           integer NOT NULL,
+    methodology_hash   bytea  NOT NULL,
+    updated_at         timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE read_model.chains (
+    chain_id         bigint PRIMARY KEY,
+    -- Last block ingested, final or not.
+    head_number      bigint NOT NULL,
+    finalized_number bigint,
+    finalized_time   bigint,
+    -- Chain logs kept because nobody knows their topic.
+    unmapped_logs    bigint NOT NULL DEFAULT 0,
+    updated_at       timestamptz NOT NULL DEFAULT now()
+);
+
+-- Each block with canonical facts: how a block or a time becomes a position.
+CREATE TABLE read_model.blocks (
+    chain_id       bigint NOT NULL,
+    number         bigint NOT NULL,
+    hash           bytea  NOT NULL,
+    time           bigint NOT NULL,
+    -- Position of the block's last fact, and the canonical hash there.
+    last_position  bigint NOT NULL UNIQUE,
+    canonical_hash bytea  NOT NULL,
+    PRIMARY KEY (chain_id, number)
+);
+CREATE INDEX blocks_by_time ON read_model.blocks (time, last_position);
+
+-- Everything that can carry a rating.
+CREATE TABLE read_model.entities (
+    id              bigint PRIMARY KEY,
+    chain_id        bigint   NOT NULL,
+    -- 1 operator, 2 AVS, 3 operator set, 4 LRT.
+    kind            smallint NOT NULL,
+    -- An operator set carries the address of its AVS.
+    address         bytea    NOT NULL,
+    operator_set_id bigint   NOT NULL,
+    slug            text     NOT NULL UNIQUE,
+    -- Key of the rating in the oracle contract.
+    key             bytea    NOT NULL UNIQUE,
+    first_position  bigint   NOT NULL,
+    first_block     bigint   NOT NULL,
+    first_time      bigint   NOT NULL,
+    UNIQUE (chain_id, kind, address, operator_set_id)
+);
+
+-- One row an assessment: an epoch end, or a block with a trigger.
+CREATE TABLE read_model.ratings (
+    entity_id          bigint   NOT NULL,
+    position           bigint   NOT NULL,
+    -- The block assessed; `block_time` is never later than the block's own time.
+    block_number       bigint   NOT NULL,
+    block_time         bigint   NOT NULL,
+    -- 1 AAA .. 19 CCC-, 20 D; NULL is NR, and then the reason says why.
+    grade              smallint,
+    not_rated_reason   text,
+    -- Milli-notch, 0 (AAA) to 18000 (CCC-), 19000 (D); lower is safer.
+    score              integer,
+    expected_loss_ppt  bigint,
+    -- 90 % interval and the grade at its 80th percentile (the worse of it and the headline).
+    low_ppt            bigint,
+    high_ppt           bigint,
+    best_grade         smallint,
+    worst_grade        smallint,
+    conservative_grade smallint,
+    -- Parts per million.
+    coverage_ppm       integer  NOT NULL,
+    sufficiency_ppm    integer  NOT NULL,
+    -- -1 negative, 0 stable, 1 positive.
+    outlook            smallint NOT NULL,
+    is_watch_negative  boolean  NOT NULL,
+    -- Loss blocks and caps: [{"block","class","hazardPpt","severityPpt","exposurePpt",
+    -- "expectedLossPpt","points","provenance"}], points summing to the score.
+    attribution        jsonb    NOT NULL,
+    -- {"summary","drivers":[…],"raise":[…],"lower":[…],"rests_on":[…]}: generated sentences.
+    rationale          jsonb    NOT NULL,
+    assessment_hash    bytea    NOT NULL,
+    -- Set where this assessment was also an action or a heartbeat: the contract's word and counter.
+    seq                bigint,
+    word               bytea,
+    PRIMARY KEY (entity_id, position, block_number)
+);
+CREATE INDEX ratings_by_position ON read_model.ratings (position, entity_id);
+
+-- What we said and when: one row a rating action, of every revision.
+CREATE TABLE read_model.rating_actions (
+    -- Storage position of the action itself.
+    storage_position  bigint PRIMARY KEY,
+    revision          integer  NOT NULL,
+    entity_id         bigint   NOT NULL,
+    -- 1 assigned, 2 affirmed, 3 upgraded, 4 downgraded, 5 withdrawn.
+    kind              smallint NOT NULL,
+    from_grade        smallint,
+    to_grade          smallint,
+    position          bigint   NOT NULL,
+    block_number      bigint   NOT NULL,
+    block_time        bigint   NOT NULL,
+    expected_loss_ppt bigint   NOT NULL,
+    seq               bigint   NOT NULL,
+    word              bytea    NOT NULL,
+    recorded_at       timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX rating_actions_by_entity ON read_model.rating_actions (entity_id, position);
+
+CREATE TABLE read_model.slashing_events (
+    position          bigint,
+    is_provisional    boolean NOT NULL,
+    chain_id          bigint  NOT NULL,
+    block_number      bigint  NOT NULL,
+    block_time        bigint  NOT NULL,
+    block_hash        bytea   NOT NULL,
+    tx_hash           bytea   NOT NULL,
+    log_index         bigint  NOT NULL,
+    operator          bytea   NOT NULL,
+    avs               bytea   NOT NULL,
+    operator_set_id   bigint  NOT NULL,
+    strategies        bytea[] NOT NULL,
+    -- Share of the operator's whole stake before the slash, 1e-18.
+    wad_slashed       numeric(78, 0)[] NOT NULL,
+    -- Share of the allocation slashed, 1e-18; NULL where the log holds no state before the slash,
+    -- and then `wad_slashed` is a lower bound.
+    allocation_slashed numeric(78, 0)[] NOT NULL,
+    -- Who receives what was slashed; NULL: it is burnt.
+    redistribution_recipient bytea,
+    -- Number of the incident (methodology §2.2) this slash belongs to: the position of its first.
+    incident          bigint,
+    -- Written by a stranger; escaped for display.
+    description       text    NOT NULL,
+    PRIMARY KEY (chain_id, block_hash, log_index)
+);
+CREATE INDEX slashing_events_by_position ON read_model.slashing_events (position);
+
+CREATE TABLE read_model.operator_shares (
+    chain_id       bigint  NOT NULL,
+    operator       bytea   NOT NULL,
+    strategy       bytea   NOT NULL,
+    position       bigint  NOT NULL,
+    block_number   bigint  NOT NULL,
+    block_time     bigint  NOT NULL,
+    shares         numeric(78, 0) NOT NULL,
+    PRIMARY KEY (chain_id, operator, strategy, position)
+);
+
+CREATE TABLE read_model.operators (
+    chain_id            bigint NOT NULL,
+    operator            bytea  NOT NULL,
+    position            bigint NOT NULL,
+    block_number        bigint NOT NULL,
+    delegation_approver bytea,
+    -- Written by a stranger; escaped for display.
+    metadata_uri        text,
+    allocation_delay_blocks bigint,
+    -- A delay announced but not yet in force.
+    pending_allocation_delay_blocks bigint,
+    pending_allocation_delay_effect_block bigint,
+    PRIMARY KEY (chain_id, operator, position)
+);
+
+CREATE TABLE read_model.avss (
+    chain_id     bigint NOT NULL,
+    avs          bytea  NOT NULL,
+    position     bigint NOT NULL,
+    block_number bigint NOT NULL,
+    -- Written by a stranger; escaped for display.
+    metadata_uri text,
+    registrar    bytea,
+    PRIMARY KEY (chain_id, avs, position)
+);
+
+CREATE TABLE read_model.operator_sets (
+    chain_id        bigint  NOT NULL,
+    avs             bytea   NOT NULL,
+    operator_set_id bigint  NOT NULL,
+    position        bigint  NOT NULL,
+    block_number    bigint  NOT NULL,
+    slasher         bytea,
+    pending_slasher bytea,
+    pending_slasher_effect_block bigint,
+    redistribution_recipient bytea,
+    strategies      bytea[] NOT NULL,
+    PRIMARY KEY (chain_id, avs, operator_set_id, position)
+);
+
+CREATE TABLE read_model.memberships (
+    chain_id        bigint  NOT NULL,
+    operator        bytea   NOT NULL,
+    avs             bytea   NOT NULL,
+    operator_set_id bigint  NOT NULL,
+    position        bigint  NOT NULL,
+    block_number    bigint  NOT NULL,
+    is_member       boolean NOT NULL,
+    -- Last block at which a former member can still be slashed.
+    slashable_until bigint,
+    PRIMARY KEY (chain_id, operator, avs, operator_set_id, position)
+);
+CREATE INDEX memberships_by_set
+    ON read_model.memberships (chain_id, avs, operator_set_id, operator, position);
+
+CREATE TABLE read_model.allocations (
+    chain_id          bigint NOT NULL,
+    operator          bytea  NOT NULL,
+    avs               bytea  NOT NULL,
+    operator_set_id   bigint NOT NULL,
+    strategy          bytea  NOT NULL,
+    position          bigint NOT NULL,
+    block_number      bigint NOT NULL,
+    -- Magnitudes, 1e-18. NULL: no event in the log says.
+    current_magnitude numeric(20, 0) NOT NULL,
+    pending_magnitude numeric(20, 0),
+    effect_block      bigint,
+    max_magnitude     numeric(20, 0),
+    PRIMARY KEY (chain_id, operator, avs, operator_set_id, strategy, position)
+);
+CREATE INDEX allocations_by_set
+    ON read_model.allocations (chain_id, avs, operator_set_id, operator, strategy, position);
+
+-- What was published where; written by the projection of the oracle's receipts.
+CREATE TABLE read_model.publications (
+    oracle_chain_id bigint NOT NULL,
+    oracle          bytea  NOT NULL,
+    entity_key      bytea  NOT NULL,
+    seq             bigint NOT NULL,
+    -- The stored word, `lag` filled in by the contract.
+    word            bytea  NOT NULL,
+    tx_hash         bytea  NOT NULL,
+    block_number    bigint NOT NULL,
+    -- included, final or reorged.
+    status          text   NOT NULL,
+    recorded_at     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (oracle_chain_id, oracle, entity_key, seq)
+);

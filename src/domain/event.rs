@@ -1,0 +1,547 @@
+//! Everything that can have happened, in the past tense and in EigenLayer's own words.
+//!
+//! An event is stored for ever: add a variant, never change one.
+//! A variant's number is its type-and-version tag, the first byte of its canonical bytes; a new
+//! shape of an old event is a new variant with a new number.
+//! Numbers: 1 to 29 DelegationManager, 30 to 59 AllocationManager, 60 to 69 StrategyManager,
+//! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 104 PermissionController,
+//! 190 to 199 kept as they came, 200 and up Assay's own.
+
+use alloy_primitives::{Address, B256, Bytes, I256, U256};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::block::{BlockRef, ChainId};
+use crate::id::{AvsId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
+use crate::text::UntrustedText;
+
+/// The first number that belongs to Assay's own events; everything below came from a chain.
+pub const OWN_EVENTS_FROM: u8 = 200;
+
+/// One thing that happened. Amounts are in the contracts' own units: shares in wei of the
+/// strategy, magnitudes and wads in 1e-18.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Event {
+    /// `DelegationManager.OperatorRegistered` (and its form with `OperatorDetails`, to v0.4.3).
+    OperatorRegistered {
+        /// Who registered.
+        operator: OperatorId,
+        /// Who must approve each delegation; zero means nobody.
+        delegation_approver: Address,
+    } = 1,
+    /// `DelegationManager.DelegationApproverUpdated` (`OperatorDetailsModified` to v0.4.3).
+    DelegationApproverUpdated {
+        /// The operator.
+        operator: OperatorId,
+        /// Its new approver.
+        delegation_approver: Address,
+    } = 2,
+    /// `DelegationManager.OperatorMetadataURIUpdated`.
+    OperatorMetadataUriUpdated {
+        /// The operator.
+        operator: OperatorId,
+        /// Where its metadata is said to be.
+        metadata_uri: UntrustedText,
+    } = 3,
+    /// `DelegationManager.StakerDelegated`.
+    StakerDelegated {
+        /// Who delegated.
+        staker: StakerId,
+        /// To whom.
+        operator: OperatorId,
+    } = 4,
+    /// `DelegationManager.StakerUndelegated`.
+    StakerUndelegated {
+        /// Who left.
+        staker: StakerId,
+        /// Whom.
+        operator: OperatorId,
+    } = 5,
+    /// `DelegationManager.StakerForceUndelegated`: always beside a `StakerUndelegated`.
+    StakerForceUndelegated {
+        /// Who was put out.
+        staker: StakerId,
+        /// By whom.
+        operator: OperatorId,
+    } = 6,
+    /// `DelegationManager.OperatorSharesIncreased`.
+    OperatorSharesIncreased {
+        /// The operator.
+        operator: OperatorId,
+        /// The staker whose shares they are.
+        staker: StakerId,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Shares added.
+        shares: U256,
+    } = 7,
+    /// `DelegationManager.OperatorSharesDecreased`; staker zero means a slash.
+    OperatorSharesDecreased {
+        /// The operator.
+        operator: OperatorId,
+        /// The staker whose shares they were.
+        staker: StakerId,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Shares taken away.
+        shares: U256,
+    } = 8,
+    /// `DelegationManager.OperatorSharesSlashed`: operator shares and still slashable queue.
+    OperatorSharesSlashed {
+        /// The operator.
+        operator: OperatorId,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Shares slashed, from the operator and from queued withdrawals.
+        total_slashed_shares: U256,
+    } = 9,
+    /// `DelegationManager.DepositScalingFactorUpdated`.
+    DepositScalingFactorUpdated {
+        /// The staker.
+        staker: StakerId,
+        /// The strategy.
+        strategy: StrategyId,
+        /// The new factor, 1e-18.
+        new_deposit_scaling_factor: U256,
+    } = 10,
+    /// `DelegationManager.SlashingWithdrawalQueued`.
+    SlashingWithdrawalQueued {
+        /// Hash of the withdrawal.
+        withdrawal_root: B256,
+        /// The withdrawal itself.
+        withdrawal: Withdrawal,
+        /// Shares the staker would get if nothing more is slashed, a strategy each.
+        shares_to_withdraw: Vec<U256>,
+    } = 11,
+    /// `DelegationManager.SlashingWithdrawalCompleted`.
+    SlashingWithdrawalCompleted {
+        /// Hash of the withdrawal.
+        withdrawal_root: B256,
+    } = 12,
+    /// `DelegationManager.WithdrawalQueued` (to v0.4.3): before slashing existed.
+    WithdrawalQueued {
+        /// Hash of the withdrawal.
+        withdrawal_root: B256,
+        /// The withdrawal itself; its shares are not scaled.
+        withdrawal: Withdrawal,
+    } = 13,
+    /// `DelegationManager.WithdrawalCompleted` (to v0.4.3).
+    WithdrawalCompleted {
+        /// Hash of the withdrawal.
+        withdrawal_root: B256,
+    } = 14,
+
+    /// `AllocationManager.AllocationDelaySet`.
+    AllocationDelaySet {
+        /// The operator.
+        operator: OperatorId,
+        /// Blocks between an allocation and its effect.
+        delay_blocks: u32,
+        /// First block at which the new delay holds.
+        effect_block: u32,
+    } = 30,
+    /// `AllocationManager.AllocationUpdated`.
+    AllocationUpdated {
+        /// The operator.
+        operator: OperatorId,
+        /// The operator set allocated to.
+        operator_set: OperatorSetId,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Magnitude, 1e-18, from `effect_block` on.
+        magnitude: u64,
+        /// First block at which it holds.
+        effect_block: u32,
+    } = 31,
+    /// `AllocationManager.EncumberedMagnitudeUpdated`.
+    EncumberedMagnitudeUpdated {
+        /// The operator.
+        operator: OperatorId,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Magnitude promised to any set, 1e-18.
+        encumbered_magnitude: u64,
+    } = 32,
+    /// `AllocationManager.MaxMagnitudeUpdated`.
+    MaxMagnitudeUpdated {
+        /// The operator.
+        operator: OperatorId,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Magnitude left after every slash, 1e-18.
+        max_magnitude: u64,
+    } = 33,
+    /// `AllocationManager.OperatorSlashed`.
+    OperatorSlashed {
+        /// The operator.
+        operator: OperatorId,
+        /// The operator set that slashed.
+        operator_set: OperatorSetId,
+        /// Strategies slashed.
+        strategies: Vec<StrategyId>,
+        /// Slashed share of the operator's *whole* stake before the slash, a strategy each, 1e-18.
+        wad_slashed: Vec<U256>,
+        /// What the AVS says about it.
+        description: UntrustedText,
+    } = 34,
+    /// `AllocationManager.OperatorSetCreated`.
+    OperatorSetCreated {
+        /// The new set.
+        operator_set: OperatorSetId,
+    } = 35,
+    /// `AllocationManager.OperatorAddedToOperatorSet`.
+    OperatorAddedToOperatorSet {
+        /// The operator.
+        operator: OperatorId,
+        /// The set.
+        operator_set: OperatorSetId,
+    } = 36,
+    /// `AllocationManager.OperatorRemovedFromOperatorSet`; slashable for 100,800 blocks more.
+    OperatorRemovedFromOperatorSet {
+        /// The operator.
+        operator: OperatorId,
+        /// The set.
+        operator_set: OperatorSetId,
+    } = 37,
+    /// `AllocationManager.StrategyAddedToOperatorSet`.
+    StrategyAddedToOperatorSet {
+        /// The set.
+        operator_set: OperatorSetId,
+        /// The strategy: allocations to it become slashable at once.
+        strategy: StrategyId,
+    } = 38,
+    /// `AllocationManager.StrategyRemovedFromOperatorSet`.
+    StrategyRemovedFromOperatorSet {
+        /// The set.
+        operator_set: OperatorSetId,
+        /// The strategy.
+        strategy: StrategyId,
+    } = 39,
+    /// `AllocationManager.RedistributionAddressSet`: once, at the set's creation.
+    RedistributionAddressSet {
+        /// The set.
+        operator_set: OperatorSetId,
+        /// Who receives what is slashed.
+        redistribution_recipient: Address,
+    } = 40,
+    /// `AllocationManager.SlasherUpdated` (from v1.9.0).
+    SlasherUpdated {
+        /// The set.
+        operator_set: OperatorSetId,
+        /// Who may slash.
+        slasher: Address,
+        /// First block at which it may.
+        effect_block: u32,
+    } = 41,
+    /// `AllocationManager.SlasherMigrated` (from v1.9.0).
+    SlasherMigrated {
+        /// The set.
+        operator_set: OperatorSetId,
+        /// Who may slash.
+        slasher: Address,
+    } = 42,
+    /// `AllocationManager.AVSRegistrarSet`.
+    AvsRegistrarSet {
+        /// The AVS.
+        avs: AvsId,
+        /// The contract that admits operators.
+        registrar: Address,
+    } = 43,
+    /// `AVSMetadataURIUpdated`, of the AllocationManager or the older AVSDirectory.
+    AvsMetadataUriUpdated {
+        /// The AVS.
+        avs: AvsId,
+        /// Where its metadata is said to be.
+        metadata_uri: UntrustedText,
+    } = 44,
+
+    /// `StrategyManager.Deposit`, in both forms (token and amount are not kept).
+    Deposit {
+        /// Who deposited.
+        staker: StakerId,
+        /// Into what.
+        strategy: StrategyId,
+        /// Shares minted.
+        shares: U256,
+    } = 60,
+    /// `StrategyManager.BurnOrRedistributableSharesIncreased` (from v1.5.0).
+    BurnOrRedistributableSharesIncreased {
+        /// The set that slashed.
+        operator_set: OperatorSetId,
+        /// The slash's number within the set.
+        slash_id: U256,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Shares to burn or hand over.
+        shares: U256,
+    } = 61,
+    /// `StrategyManager.BurnOrRedistributableSharesDecreased` (from v1.5.0).
+    BurnOrRedistributableSharesDecreased {
+        /// The set that slashed.
+        operator_set: OperatorSetId,
+        /// The slash's number within the set.
+        slash_id: U256,
+        /// The strategy.
+        strategy: StrategyId,
+        /// Shares burnt or handed over.
+        shares: U256,
+    } = 62,
+
+    /// `EigenPodManager.PodDeployed`.
+    PodDeployed {
+        /// The pod.
+        eigen_pod: Address,
+        /// Whose it is.
+        pod_owner: StakerId,
+    } = 70,
+    /// `EigenPodManager.PodSharesUpdated`.
+    PodSharesUpdated {
+        /// Whose pod.
+        pod_owner: StakerId,
+        /// Change of its shares, wei.
+        #[borsh(serialize_with = "write_i256", deserialize_with = "read_i256")]
+        shares_delta: I256,
+    } = 71,
+    /// `EigenPodManager.NewTotalShares`.
+    NewTotalShares {
+        /// Whose pod.
+        pod_owner: StakerId,
+        /// Its shares now, wei; below zero after losses.
+        #[borsh(serialize_with = "write_i256", deserialize_with = "read_i256")]
+        new_total_shares: I256,
+    } = 72,
+    /// `EigenPodManager.BeaconChainSlashingFactorDecreased`.
+    BeaconChainSlashingFactorDecreased {
+        /// Whose pod.
+        staker: StakerId,
+        /// The factor before, 1e-18.
+        previous_factor: u64,
+        /// The factor now, 1e-18.
+        new_factor: u64,
+    } = 73,
+    /// `EigenPodManager.BurnableETHSharesIncreased`.
+    BurnableEthSharesIncreased {
+        /// Native shares slashed, wei.
+        shares: U256,
+    } = 74,
+
+    /// `AVSDirectory.OperatorAVSRegistrationStatusUpdated`: membership without slashable stake.
+    OperatorAvsRegistrationStatusUpdated {
+        /// The operator.
+        operator: OperatorId,
+        /// The AVS.
+        avs: AvsId,
+        /// Whether it is a member now.
+        is_registered: bool,
+    } = 90,
+
+    /// `PermissionController.AppointeeSet`: before v1.9.0 the way to appoint a slasher.
+    AppointeeSet {
+        /// Who appoints.
+        account: Address,
+        /// Whom.
+        appointee: Address,
+        /// On which contract.
+        target: Address,
+        /// For which function.
+        selector: [u8; 4],
+    } = 95,
+    /// `PermissionController.AppointeeRemoved`.
+    AppointeeRemoved {
+        /// Who appointed.
+        account: Address,
+        /// Whom.
+        appointee: Address,
+        /// On which contract.
+        target: Address,
+        /// For which function.
+        selector: [u8; 4],
+    } = 96,
+    /// `PermissionController.AdminSet`.
+    AdminSet {
+        /// The account.
+        account: Address,
+        /// Who may act for it.
+        admin: Address,
+    } = 97,
+    /// `PermissionController.AdminRemoved`.
+    AdminRemoved {
+        /// The account.
+        account: Address,
+        /// Who may no longer act for it.
+        admin: Address,
+    } = 98,
+
+    /// A chain log that moves no rating, or whose topic nobody knows: kept byte for byte.
+    Unmapped {
+        /// Its topics.
+        topics: Vec<B256>,
+        /// Its data.
+        data: Bytes,
+    } = 190,
+
+    /// The chain will not go back behind this fact's block any more.
+    FinalityAdvanced = 200,
+    /// The chain went back to this fact's block: these blocks never happened.
+    BlocksReverted {
+        /// Hashes of the blocks taken back, oldest first.
+        orphaned: Vec<B256>,
+    } = 201,
+    /// These blocks, taken back before, are part of the chain again; this fact's block is the
+    /// newest of them.
+    BlocksRestored {
+        /// Hashes of the blocks, oldest first.
+        restored: Vec<B256>,
+    } = 204,
+    /// Facts arrived that belong before what was already rated; ratings from there on are made
+    /// anew. Every rating action before this event rests on the storage positions up to `known`.
+    Restated {
+        /// The last storage position that the ratings before this event rest on.
+        known: u64,
+    } = 202,
+    /// A rating was assigned, affirmed, changed or withdrawn. This fact's block is the one it was
+    /// assessed at; its hash is zero where an epoch ended in a block without any event.
+    RatingAction(RatingAction) = 203,
+}
+
+/// `IDelegationManagerTypes.Withdrawal`.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Withdrawal {
+    /// Who withdraws.
+    pub staker: StakerId,
+    /// The operator it was delegated to when it queued.
+    pub delegated_to: OperatorId,
+    /// Who may complete it.
+    pub withdrawer: Address,
+    /// The staker's counter.
+    pub nonce: U256,
+    /// Block it was queued at; slashable through `start_block` + 100,800.
+    pub start_block: u32,
+    /// Strategies withdrawn from.
+    pub strategies: Vec<StrategyId>,
+    /// Shares over the slashing factor of the time, a strategy each (plain shares to v0.4.3).
+    pub scaled_shares: Vec<U256>,
+}
+
+/// What a rating agency did. The whole rating is in `word`; all else can be computed again.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RatingAction {
+    /// Who is rated.
+    pub entity: RatedEntity,
+    /// What was done.
+    pub kind: RatingActionKind,
+    /// The entity's counter of actions and heartbeats, 1 first.
+    pub seq: u32,
+    /// The signed word of `oracle/contracts`, `lag` zero: grade, score, loss, time, position.
+    pub word: U256,
+    /// One-year expected loss, 1e-12 of the exposure.
+    pub expected_loss_ppt: u64,
+    /// Canonical position of the last fact the rating rests on.
+    pub canonical_position: u64,
+    /// Canonical hash at that position.
+    pub canonical_hash: B256,
+    /// Hash of the methodology file.
+    pub methodology_hash: B256,
+    /// Hash of the whole assessment: every block, cap, interval and sentence.
+    pub assessment_hash: B256,
+}
+
+/// What a rating action does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum RatingActionKind {
+    /// The first rating.
+    Assigned = 1,
+    /// The same grade, said again because outlook, watch or a flag changed.
+    Affirmed = 2,
+    /// A better grade.
+    Upgraded = 3,
+    /// A worse grade.
+    Downgraded = 4,
+    /// No grade any more.
+    Withdrawn = 5,
+}
+
+impl Event {
+    /// The canonical bytes: tag, then fields in order (borsh, which gives each value one encoding).
+    pub fn to_canonical_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(128);
+        // Writing to memory fails only for a collection of more than 2^32 items, and such an
+        // event fits in no block.
+        let _infallible = self.serialize(&mut bytes);
+        bytes
+    }
+
+    /// Reads canonical bytes back; every byte must be used.
+    pub fn from_canonical_bytes(bytes: &[u8]) -> Result<Self, CorruptEvent> {
+        borsh::from_slice(bytes).map_err(|error| CorruptEvent {
+            tag: bytes.first().copied(),
+            length: bytes.len(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// Stored bytes are not an event. The store is damaged, or was written by a newer Assay.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{length} bytes with tag {tag:?} are not a known event: {reason}")]
+pub struct CorruptEvent {
+    /// First byte, if there is one.
+    pub tag: Option<u8>,
+    /// Bytes given.
+    pub length: usize,
+    /// What the decoder said.
+    pub reason: String,
+}
+
+fn write_i256<W: borsh::io::Write>(value: &I256, writer: &mut W) -> borsh::io::Result<()> {
+    BorshSerialize::serialize(&value.into_raw(), writer)
+}
+
+fn read_i256<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<I256> {
+    Ok(I256::from_raw(U256::deserialize_reader(reader)?))
+}
+
+/// An event with its place in the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// The chain it happened on.
+    pub chain_id: ChainId,
+    /// The block it happened in.
+    pub block: BlockRef,
+    /// Its transaction; zero for Assay's own events.
+    pub tx_hash: B256,
+    /// Its place in the block.
+    pub log_index: u32,
+    /// The contract that emitted it; zero for Assay's own events.
+    pub emitter: Address,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The canonical order of facts (block time, chain, block, log index): the same on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FactKey {
+    /// Block time, seconds.
+    pub timestamp: u64,
+    /// Chain.
+    pub chain_id: ChainId,
+    /// Block number.
+    pub block_number: u64,
+    /// Place in the block.
+    pub log_index: u32,
+}
+
+impl Fact {
+    /// The fact's place in the canonical order.
+    pub const fn key(&self) -> FactKey {
+        FactKey {
+            timestamp: self.block.timestamp,
+            chain_id: self.chain_id,
+            block_number: self.block.number,
+            log_index: self.log_index,
+        }
+    }
+}
