@@ -1,1 +1,5 @@
-//! Assay.
+//! The imperative shell of Assay.
+//!
+//! Read in this order: `event_store`, `chain`.
+
+pub mod event_store;
