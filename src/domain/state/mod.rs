@@ -1,0 +1,249 @@
+//! The fold: what every event so far makes true, exactly, with the contracts' own rounding.
+//!
+//! Partial history is a state, not an error: a magnitude, a membership or a share that no event
+//! told of is unknown (`None`), never zero, and the rating says what it rests on.
+//! The traps of EigenLayer's events are listed at the head of the methodology.
+
+pub mod allocation;
+pub mod operator;
+pub mod operator_set;
+pub mod slashing;
+pub mod staker;
+
+use std::collections::BTreeMap;
+
+use crate::block::ChainId;
+use crate::event::{Event, Fact};
+use crate::id::{AvsId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
+use crate::text::UntrustedText;
+
+pub use allocation::{Allocation, Pending};
+pub use operator::{AllocationDelay, Magnitude, Operator};
+pub use operator_set::{Membership, OperatorSet, Slasher};
+pub use slashing::{Incident, Slash, SlashedStrategy};
+pub use staker::{QueuedWithdrawal, Staker};
+
+/// Everything that is true after some prefix of the canonical log.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Each chain by itself: no contract of one sees another.
+    pub chains: BTreeMap<ChainId, ChainState>,
+}
+
+/// What is true on one chain.
+#[derive(Debug, Clone, Default)]
+pub struct ChainState {
+    /// Last block folded.
+    pub block_number: u64,
+    /// Operators that any event named.
+    pub operators: BTreeMap<OperatorId, Operator>,
+    /// AVSs that any event named.
+    pub avss: BTreeMap<AvsId, Avs>,
+    /// Operator sets that any event named.
+    pub operator_sets: BTreeMap<OperatorSetId, OperatorSet>,
+    /// Allocations by operator, set and strategy.
+    pub allocations: BTreeMap<(OperatorId, OperatorSetId, StrategyId), Allocation>,
+    /// Stakers: delegation, factors and withdrawals.
+    pub stakers: BTreeMap<StakerId, Staker>,
+    /// Queued withdrawals by root, until completed.
+    pub withdrawals: BTreeMap<alloy_primitives::B256, QueuedWithdrawal>,
+    /// Every slash, in order.
+    pub slashes: Vec<Slash>,
+    /// Slashes grouped into incidents (methodology §2.2), in order of their first slash.
+    pub incidents: Vec<Incident>,
+    /// Maximum magnitudes that fell in this block and wait for their `OperatorSlashed`.
+    fallen: BTreeMap<(OperatorId, StrategyId), slashing::Fallen>,
+    /// Chain logs kept without a meaning.
+    pub unmapped_logs: u64,
+}
+
+/// What is known of an AVS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Avs {
+    /// Where its metadata is said to be.
+    pub metadata_uri: Option<UntrustedText>,
+    /// The contract that admits operators.
+    pub registrar: Option<alloy_primitives::Address>,
+    /// Operators registered through the older AVSDirectory, without slashable stake.
+    pub directory_operators: u64,
+}
+
+/// The log contradicts itself, which no finalized chain does: the store is corrupt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CorruptHistory {
+    /// Facts must come in canonical order.
+    #[error("chain {chain_id}: block {found} was folded after block {expected_at_least}")]
+    OutOfOrder {
+        /// The chain.
+        chain_id: ChainId,
+        /// Block already folded.
+        expected_at_least: u64,
+        /// Block of the fact refused.
+        found: u64,
+    },
+}
+
+impl State {
+    /// Folds one fact. An error means the store is corrupt, never that a rule refused.
+    pub fn apply(&mut self, fact: &Fact) -> Result<(), CorruptHistory> {
+        let chain = self.chains.entry(fact.chain_id).or_default();
+        if fact.block.number < chain.block_number {
+            return Err(CorruptHistory::OutOfOrder {
+                chain_id: fact.chain_id,
+                expected_at_least: chain.block_number,
+                found: fact.block.number,
+            });
+        }
+        if fact.block.number > chain.block_number {
+            chain.block_number = fact.block.number;
+            chain.fallen.clear();
+        }
+        chain.apply(fact);
+        Ok(())
+    }
+}
+
+impl ChainState {
+    fn apply(&mut self, fact: &Fact) {
+        let at = fact.block.number;
+        match &fact.event {
+            Event::OperatorRegistered { operator, delegation_approver }
+            | Event::DelegationApproverUpdated { operator, delegation_approver } => {
+                self.operator(*operator).delegation_approver = Some(*delegation_approver);
+            }
+            Event::OperatorMetadataUriUpdated { operator, metadata_uri } => {
+                self.operator(*operator).metadata_uri = Some(metadata_uri.clone());
+            }
+            Event::StakerDelegated { staker, operator } => {
+                self.operator(*operator);
+                self.stakers.entry(*staker).or_default().delegated_to = Some(*operator);
+            }
+            Event::StakerUndelegated { staker, .. } => {
+                self.stakers.entry(*staker).or_default().delegated_to = None;
+            }
+            Event::OperatorSharesIncreased { operator, staker, strategy, shares } => {
+                self.operator(*operator).increase_shares(*strategy, *shares);
+                self.stakers.entry(*staker).or_default().increase(*operator, *strategy, *shares);
+            }
+            Event::OperatorSharesDecreased { operator, staker, strategy, shares } => {
+                self.operator(*operator).decrease_shares(*strategy, *shares);
+                if !staker.0.is_zero() {
+                    let staker = self.stakers.entry(*staker).or_default();
+                    staker.decrease(*operator, *strategy, *shares);
+                }
+            }
+            Event::DepositScalingFactorUpdated { staker, strategy, new_deposit_scaling_factor } => {
+                let staker = self.stakers.entry(*staker).or_default();
+                staker.deposit_scaling_factor.insert(*strategy, *new_deposit_scaling_factor);
+            }
+            Event::BeaconChainSlashingFactorDecreased { staker, new_factor, .. } => {
+                self.stakers.entry(*staker).or_default().beacon_chain_slashing_factor =
+                    Some(*new_factor);
+            }
+            Event::SlashingWithdrawalQueued { withdrawal_root, withdrawal, .. }
+            | Event::WithdrawalQueued { withdrawal_root, withdrawal } => {
+                let queued = QueuedWithdrawal::new(withdrawal, &fact.event);
+                self.withdrawals.insert(*withdrawal_root, queued);
+            }
+            Event::SlashingWithdrawalCompleted { withdrawal_root }
+            | Event::WithdrawalCompleted { withdrawal_root } => {
+                self.withdrawals.remove(withdrawal_root);
+            }
+            Event::OperatorAvsRegistrationStatusUpdated { operator, avs, is_registered } => {
+                self.operator(*operator);
+                let avs = self.avss.entry(*avs).or_default();
+                avs.directory_operators = if *is_registered {
+                    avs.directory_operators.saturating_add(1)
+                } else {
+                    avs.directory_operators.saturating_sub(1)
+                };
+            }
+            Event::AvsRegistrarSet { avs, registrar } => {
+                self.avss.entry(*avs).or_default().registrar = Some(*registrar);
+            }
+            Event::AvsMetadataUriUpdated { avs, metadata_uri } => {
+                self.avss.entry(*avs).or_default().metadata_uri = Some(metadata_uri.clone());
+            }
+            Event::Unmapped { .. } => self.unmapped_logs = self.unmapped_logs.saturating_add(1),
+            _ => self.apply_allocation_manager(fact, at),
+        }
+    }
+
+    /// The AllocationManager's events; all others leave the state as it is.
+    fn apply_allocation_manager(&mut self, fact: &Fact, at: u64) {
+        match &fact.event {
+            Event::AllocationDelaySet { operator, delay_blocks, effect_block } => {
+                self.operator(*operator).set_allocation_delay(at, *delay_blocks, *effect_block);
+            }
+            Event::AllocationUpdated {
+                operator,
+                operator_set,
+                strategy,
+                magnitude,
+                effect_block,
+            } => {
+                self.operator(*operator);
+                self.operator_set(*operator_set, fact);
+                self.allocations.entry((*operator, *operator_set, *strategy)).or_default().update(
+                    at,
+                    *magnitude,
+                    u64::from(*effect_block),
+                );
+            }
+            Event::EncumberedMagnitudeUpdated { operator, strategy, encumbered_magnitude } => {
+                self.operator(*operator).magnitude(*strategy).encumbered =
+                    Some(*encumbered_magnitude);
+            }
+            Event::MaxMagnitudeUpdated { operator, strategy, max_magnitude } => {
+                self.max_magnitude_updated(*operator, *strategy, *max_magnitude);
+            }
+            Event::OperatorSlashed { .. } => self.operator_slashed(fact),
+            Event::OperatorSetCreated { operator_set } => {
+                self.operator_set(*operator_set, fact).is_created = true;
+            }
+            Event::OperatorAddedToOperatorSet { operator, operator_set } => {
+                self.operator(*operator);
+                self.operator_set(*operator_set, fact).add_member(*operator);
+            }
+            Event::OperatorRemovedFromOperatorSet { operator, operator_set } => {
+                self.operator(*operator);
+                self.operator_set(*operator_set, fact).remove_member(*operator, at);
+            }
+            Event::StrategyAddedToOperatorSet { operator_set, strategy } => {
+                self.operator_set(*operator_set, fact).strategies.insert(*strategy);
+            }
+            Event::StrategyRemovedFromOperatorSet { operator_set, strategy } => {
+                self.operator_set(*operator_set, fact).strategies.remove(strategy);
+            }
+            Event::RedistributionAddressSet { operator_set, redistribution_recipient } => {
+                self.operator_set(*operator_set, fact).redistribution_recipient =
+                    Some(*redistribution_recipient);
+            }
+            Event::SlasherUpdated { operator_set, slasher, effect_block } => {
+                let set = self.operator_set(*operator_set, fact);
+                set.slasher.update(at, *slasher, u64::from(*effect_block));
+            }
+            Event::SlasherMigrated { operator_set, slasher } => {
+                self.operator_set(*operator_set, fact).slasher.update(at, *slasher, at);
+            }
+            _ => {}
+        }
+    }
+
+    fn operator(&mut self, operator: OperatorId) -> &mut Operator {
+        self.operators.entry(operator).or_default()
+    }
+
+    fn operator_set(&mut self, set: OperatorSetId, fact: &Fact) -> &mut OperatorSet {
+        self.avss.entry(set.avs).or_default();
+        self.operator_sets.entry(set).or_insert_with(|| OperatorSet::seen_at(fact.block))
+    }
+
+    /// Everything on this chain that can carry a rating, in order.
+    pub fn entities(&self, chain_id: ChainId) -> Vec<RatedEntity> {
+        let operators = self.operators.keys().map(|id| RatedEntity::operator(chain_id, *id));
+        let avss = self.avss.keys().map(|id| RatedEntity::avs(chain_id, *id));
+        let sets = self.operator_sets.keys().map(|id| RatedEntity::operator_set(chain_id, *id));
+        operators.chain(avss).chain(sets).collect()
+    }
+}
