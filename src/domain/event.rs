@@ -496,6 +496,79 @@ pub struct CorruptEvent {
     pub reason: String,
 }
 
+/// The rated things an event is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Subjects {
+    /// The operator, if it names one.
+    pub operator: Option<OperatorId>,
+    /// The operator set, if it names one.
+    pub operator_set: Option<OperatorSetId>,
+    /// The AVS, if it names one, by itself or as the owner of the set.
+    pub avs: Option<AvsId>,
+}
+
+impl Event {
+    /// The operator, set and AVS the event names.
+    pub fn subjects(&self) -> Subjects {
+        let operator = match self {
+            Self::OperatorRegistered { operator, .. }
+            | Self::DelegationApproverUpdated { operator, .. }
+            | Self::OperatorMetadataUriUpdated { operator, .. }
+            | Self::StakerDelegated { operator, .. }
+            | Self::OperatorSharesIncreased { operator, .. }
+            | Self::OperatorSharesDecreased { operator, .. }
+            | Self::OperatorSharesSlashed { operator, .. }
+            | Self::AllocationDelaySet { operator, .. }
+            | Self::AllocationUpdated { operator, .. }
+            | Self::EncumberedMagnitudeUpdated { operator, .. }
+            | Self::MaxMagnitudeUpdated { operator, .. }
+            | Self::OperatorSlashed { operator, .. }
+            | Self::OperatorAddedToOperatorSet { operator, .. }
+            | Self::OperatorRemovedFromOperatorSet { operator, .. }
+            | Self::OperatorAvsRegistrationStatusUpdated { operator, .. } => Some(*operator),
+            _ => None,
+        };
+        let operator_set = match self {
+            Self::AllocationUpdated { operator_set, .. }
+            | Self::OperatorSlashed { operator_set, .. }
+            | Self::OperatorSetCreated { operator_set }
+            | Self::OperatorAddedToOperatorSet { operator_set, .. }
+            | Self::OperatorRemovedFromOperatorSet { operator_set, .. }
+            | Self::StrategyAddedToOperatorSet { operator_set, .. }
+            | Self::StrategyRemovedFromOperatorSet { operator_set, .. }
+            | Self::RedistributionAddressSet { operator_set, .. }
+            | Self::SlasherUpdated { operator_set, .. }
+            | Self::SlasherMigrated { operator_set, .. } => Some(*operator_set),
+            _ => None,
+        };
+        let avs = match self {
+            Self::AvsRegistrarSet { avs, .. }
+            | Self::AvsMetadataUriUpdated { avs, .. }
+            | Self::OperatorAvsRegistrationStatusUpdated { avs, .. } => Some(*avs),
+            _ => operator_set.map(|set| set.avs),
+        };
+        Subjects { operator, operator_set, avs }
+    }
+
+    /// Whether ratings are made anew at the block of this event, and not only at the epoch's end:
+    /// the triggers of methodology §2.9 that this event alone can tell, and the birth of a set.
+    pub fn is_trigger(&self) -> bool {
+        match self {
+            Self::SlasherUpdated { .. }
+            | Self::SlasherMigrated { .. }
+            | Self::OperatorSlashed { .. }
+            | Self::StrategyAddedToOperatorSet { .. }
+            | Self::AvsMetadataUriUpdated { .. }
+            | Self::OperatorSetCreated { .. }
+            | Self::RedistributionAddressSet { .. } => true,
+            Self::AllocationDelaySet { delay_blocks, .. } => {
+                u64::from(*delay_blocks) < crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS
+            }
+            _ => false,
+        }
+    }
+}
+
 fn write_i256<W: borsh::io::Write>(value: &I256, writer: &mut W) -> borsh::io::Result<()> {
     BorshSerialize::serialize(&value.into_raw(), writer)
 }

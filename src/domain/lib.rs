@@ -22,6 +22,7 @@
 )]
 
 pub mod block;
+pub mod canonical;
 pub mod event;
 pub mod id;
 pub mod state;

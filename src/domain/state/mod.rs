@@ -5,6 +5,7 @@
 //! The traps of EigenLayer's events are listed at the head of the methodology.
 
 pub mod allocation;
+pub mod experience;
 pub mod operator;
 pub mod operator_set;
 pub mod slashing;
@@ -51,6 +52,12 @@ pub struct ChainState {
     pub slashes: Vec<Slash>,
     /// Slashes grouped into incidents (methodology §2.2), in order of their first slash.
     pub incidents: Vec<Incident>,
+    /// Time at risk, epoch by epoch.
+    pub experience: experience::Experience,
+    /// Whether any membership of an operator in a set is in the log.
+    pub has_memberships: bool,
+    /// Whether any strategy of a set is in the log.
+    pub has_strategies: bool,
     /// Maximum magnitudes that fell in this block and wait for their `OperatorSlashed`.
     fallen: BTreeMap<(OperatorId, StrategyId), slashing::Fallen>,
     /// Chain logs kept without a meaning.
@@ -203,6 +210,7 @@ impl ChainState {
             }
             Event::OperatorAddedToOperatorSet { operator, operator_set } => {
                 self.operator(*operator);
+                self.has_memberships = true;
                 self.operator_set(*operator_set, fact).add_member(*operator);
             }
             Event::OperatorRemovedFromOperatorSet { operator, operator_set } => {
@@ -210,6 +218,7 @@ impl ChainState {
                 self.operator_set(*operator_set, fact).remove_member(*operator, at);
             }
             Event::StrategyAddedToOperatorSet { operator_set, strategy } => {
+                self.has_strategies = true;
                 self.operator_set(*operator_set, fact).strategies.insert(*strategy);
             }
             Event::StrategyRemovedFromOperatorSet { operator_set, strategy } => {

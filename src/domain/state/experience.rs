@@ -1,0 +1,235 @@
+//! Time at risk and incidents, epoch by epoch: what hazards are estimated from.
+//!
+//! Time counts only where slashable stake of known value is above dust (methodology §2.4, §5.20).
+//! Without a recorded price the value of a strategy is unknown, except of native ether; such time
+//! does not count, and a hazard stays nearer to its prior.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{U256, address};
+
+use super::ChainState;
+use super::slashing::{INCIDENT_WINDOW_BLOCKS, Incident};
+use super::staker::{mul_div_floor, slashable_shares};
+use crate::decimal::{Atto, Ppt};
+use crate::exposure::{DecayedExposure, is_above_dust};
+use crate::frailty::Totals;
+use crate::id::{AvsId, OperatorId, OperatorSetId, StrategyId};
+use crate::methodology::Methodology;
+use crate::severity::SeverityRecord;
+
+/// The strategy of native ether, the only one whose price in ether is one by definition
+/// (`DelegationManagerStorage.beaconChainETHStrategy`).
+pub const BEACON_CHAIN_ETH: StrategyId =
+    StrategyId(address!("beaC0eeEeeeeEEeEeEEEEeeEEeEeeeEeeEEBEaC0"));
+
+/// What a chain's operators and AVSs went through.
+#[derive(Debug, Clone, Default)]
+pub struct Experience {
+    /// Decayed time at risk of AVSs (classes C3 and C4).
+    pub avss: BTreeMap<AvsId, DecayedExposure>,
+    /// Decayed time at risk of operators in sets (classes C1 and C2).
+    pub operators: BTreeMap<(OperatorId, OperatorSetId), DecayedExposure>,
+    /// Undecayed live days of each operator in each set: the epochs themselves.
+    days: BTreeMap<(OperatorId, OperatorSetId), BTreeSet<u64>>,
+    /// Each member's share of a set's slashable stake at the last epoch's end.
+    pub shares_of_set: BTreeMap<(OperatorId, OperatorSetId), Ppt>,
+}
+
+impl ChainState {
+    /// Ends an epoch: a day of experience for everyone live. Call after every fact of the epoch.
+    pub fn end_epoch(&mut self, epoch: u64, methodology: &Methodology) {
+        let block = crate::block::epoch_end(epoch);
+        self.experience.shares_of_set.clear();
+        let sets: Vec<OperatorSetId> = self.operator_sets.keys().copied().collect();
+        let mut live_avss = BTreeSet::new();
+        let mut live_members = BTreeSet::new();
+        for set in sets {
+            let stakes = self.known_stakes(set, block);
+            let total = stakes
+                .iter()
+                .fold(U256::ZERO, |sum, (_, stake)| sum.saturating_add(*stake));
+            for (operator, stake) in stakes {
+                let one = U256::from(Ppt::ONE.0);
+                let share = mul_div_floor(stake, one, total).unwrap_or(one);
+                let share = Ppt(share.try_into().unwrap_or(Ppt::ONE.0));
+                self.experience.shares_of_set.insert((operator, set), share);
+                if is_above_dust(stake, total, &methodology.exposure) {
+                    live_members.insert((operator, set));
+                    live_avss.insert(set.avs);
+                }
+            }
+        }
+        self.experience.end_epoch(epoch, &live_avss, &live_members, methodology);
+    }
+
+    /// Slashable stake of each member of a set, wei of ether, counting what has a known price.
+    fn known_stakes(&self, set: OperatorSetId, block: u64) -> Vec<(OperatorId, U256)> {
+        let Some(found) = self.operator_sets.get(&set) else { return Vec::new() };
+        let stake = |operator: &OperatorId| {
+            let strategy = BEACON_CHAIN_ETH;
+            let allocation = self.allocations.get(&(*operator, set, strategy))?;
+            let known = self.operators.get(operator)?;
+            let shares = known.shares.get(&strategy)?;
+            let max = known.max_magnitude(strategy);
+            slashable_shares(*shares, U256::ZERO, allocation.current_at(block), max)
+        };
+        found
+            .members
+            .keys()
+            .filter(|operator| found.can_slash(**operator, block))
+            .filter_map(|operator| Some((*operator, stake(operator)?)))
+            .filter(|(_, stake)| !stake.is_zero())
+            .collect()
+    }
+}
+
+impl Experience {
+    fn end_epoch(
+        &mut self,
+        epoch: u64,
+        live_avss: &BTreeSet<AvsId>,
+        live_members: &BTreeSet<(OperatorId, OperatorSetId)>,
+        methodology: &Methodology,
+    ) {
+        let start = DecayedExposure::new(epoch.saturating_sub(1));
+        for avs in live_avss {
+            self.avss.entry(*avs).or_insert(start);
+        }
+        for member in live_members {
+            self.operators.entry(*member).or_insert(start);
+            self.days.entry(*member).or_default().insert(epoch);
+        }
+        for (avs, exposure) in &mut self.avss {
+            advance(exposure, epoch, live_avss.contains(avs), methodology);
+        }
+        for (member, exposure) in &mut self.operators {
+            advance(exposure, epoch, live_members.contains(member), methodology);
+        }
+    }
+
+    /// Undecayed years at risk over the group window, of all operators or of one.
+    fn window_years(
+        &self,
+        operator: Option<OperatorId>,
+        epoch: u64,
+        methodology: &Methodology,
+    ) -> Atto {
+        let from = epoch.saturating_sub(window_epochs(methodology));
+        let days: usize = self
+            .days
+            .iter()
+            .filter(|((who, _), _)| operator.is_none_or(|wanted| wanted == *who))
+            .map(|(_, days)| days.range(from..=epoch).count())
+            .sum();
+        count(days).saturating_div(methodology.clock.days_per_year)
+    }
+}
+
+impl ChainState {
+    /// Undecayed incidents and years of all operators over the group window, or of one of them.
+    pub fn operator_totals(
+        &self,
+        operator: Option<OperatorId>,
+        epoch: u64,
+        methodology: &Methodology,
+    ) -> Totals {
+        let from = epoch.saturating_sub(window_epochs(methodology));
+        let incidents = self
+            .operator_incidents()
+            .filter(|found| found.first_block.epoch() >= from)
+            .filter(|found| operator.is_none_or(|wanted| wanted == found.operator))
+            .count();
+        Totals {
+            incidents: count(incidents),
+            years: self.experience.window_years(operator, epoch, methodology),
+        }
+    }
+
+    /// Incidents that an operator answers for.
+    pub fn operator_incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.iter().filter(|incident| !self.is_avs_incident(incident))
+    }
+
+    /// Incidents that an AVS answers for.
+    pub fn avs_incidents(&self, avs: AvsId) -> impl Iterator<Item = &Incident> {
+        self.incidents
+            .iter()
+            .filter(move |incident| incident.operator_set.avs == avs)
+            .filter(|incident| self.is_avs_incident(incident))
+    }
+
+    /// Whether the AVS answers for an incident, and not the operator it hit (methodology §2.2):
+    /// the AVS paid itself, or half of the set (at least three operators) was hit within a day.
+    pub fn is_avs_incident(&self, incident: &Incident) -> bool {
+        if incident.is_self_dealing {
+            return true;
+        }
+        let hit: BTreeSet<OperatorId> = self
+            .incidents
+            .iter()
+            .filter(|other| other.operator_set == incident.operator_set)
+            .filter(|other| {
+                let apart = other.first_block.number.abs_diff(incident.first_block.number);
+                apart <= INCIDENT_WINDOW_BLOCKS
+            })
+            .map(|other| other.operator)
+            .collect();
+        let members =
+            self.operator_sets.get(&incident.operator_set).map_or(0, |set| set.members.len());
+        hit.len() >= 3 && hit.len().saturating_mul(2) >= members
+    }
+}
+
+/// Incidents, decayed to the end of `epoch`.
+pub fn decayed_count<'a>(
+    incidents: impl Iterator<Item = &'a Incident>,
+    epoch: u64,
+    methodology: &Methodology,
+) -> Atto {
+    let mut exposure: Option<DecayedExposure> = None;
+    for incident in incidents {
+        let at = incident.first_block.epoch();
+        let exposure = exposure.get_or_insert_with(|| DecayedExposure::new(at));
+        // Incidents are in order of their first slash, so this never goes back.
+        let _in_order = exposure.record_incident(at, &methodology.decay);
+    }
+    exposure.map_or(Atto::ZERO, |mut exposure| {
+        let _in_order = exposure.advance_to(epoch, &methodology.decay);
+        exposure.incidents()
+    })
+}
+
+/// What incidents took of the allocation.
+pub fn severity_record<'a>(
+    incidents: impl Iterator<Item = &'a Incident>,
+    methodology: &Methodology,
+) -> SeverityRecord {
+    let mut record = SeverityRecord::default();
+    for incident in incidents {
+        record.record(Ppt(incident.severity_wad / WAD_PER_PPT), &methodology.severity);
+    }
+    record
+}
+
+/// 1e-18 in one part per trillion.
+const WAD_PER_PPT: u64 = 1_000_000;
+
+fn window_epochs(methodology: &Methodology) -> u64 {
+    let clock = &methodology.clock;
+    let days = clock.group_window_years.saturating_mul(clock.days_per_year);
+    u64::try_from(days.0 / Atto::ONE.0).unwrap_or(u64::MAX)
+}
+
+fn count(count: usize) -> Atto {
+    Atto(u128::try_from(count).unwrap_or(u128::MAX).saturating_mul(Atto::ONE.0))
+}
+
+fn advance(exposure: &mut DecayedExposure, epoch: u64, is_live: bool, methodology: &Methodology) {
+    let before = epoch.saturating_sub(1).max(exposure.epoch());
+    // Epochs only advance here; an error would say that the caller went back.
+    let _in_order = exposure
+        .set_live(before, is_live, &methodology.decay)
+        .and_then(|()| exposure.advance_to(epoch, &methodology.decay));
+}
+

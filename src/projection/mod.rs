@@ -1,0 +1,201 @@
+//! From facts to rows: what the API may see.
+//!
+//! A projection decides nothing and reads nothing from the database: it writes down what the fold
+//! says after a fact. The rows of one run and the checkpoint they reach are committed together.
+
+mod copy;
+mod facts;
+mod ratings;
+
+use std::collections::BTreeMap;
+
+use assay_domain::canonical::CanonicalHead;
+use assay_domain::{BlockRef, ChainId, RatedEntity};
+use sqlx::PgConnection;
+
+use copy::TableRows;
+
+pub use ratings::ActionRow;
+
+/// Bytes of waiting rows after which they are copied to the database: memory stays bounded however
+/// long the log is.
+const FLUSH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Rows of every table of the read model, waiting to be written.
+#[derive(Debug)]
+pub struct ReadModel {
+    /// Entities and their row ids, in order of first appearance in the canonical log.
+    entities: BTreeMap<RatedEntity, i64>,
+    /// Rows up to this position are in the database already and are not written again.
+    written_to: u64,
+    tables: Tables,
+}
+
+#[derive(Debug)]
+struct Tables {
+    blocks: TableRows,
+    entities: TableRows,
+    ratings: TableRows,
+    rating_actions: TableRows,
+    slashing_events: TableRows,
+    operator_shares: TableRows,
+    operators: TableRows,
+    avss: TableRows,
+    operator_sets: TableRows,
+    memberships: TableRows,
+    allocations: TableRows,
+}
+
+impl Tables {
+    fn new() -> Self {
+        Self {
+            blocks: TableRows::new(
+                "blocks",
+                "chain_id, number, hash, time, last_position, canonical_hash",
+            ),
+            entities: TableRows::new(
+                "entities",
+                "id, chain_id, kind, address, operator_set_id, slug, key, first_position, \
+                 first_block, first_time",
+            ),
+            ratings: TableRows::new("ratings", ratings::RATING_COLUMNS),
+            rating_actions: TableRows::new("rating_actions", ratings::ACTION_COLUMNS),
+            slashing_events: TableRows::new(
+                "slashing_events",
+                "position, is_provisional, chain_id, block_number, block_time, block_hash, \
+                 tx_hash, log_index, operator, avs, operator_set_id, strategies, wad_slashed, \
+                 allocation_slashed, redistribution_recipient, incident, description",
+            ),
+            operator_shares: TableRows::new(
+                "operator_shares",
+                "chain_id, operator, strategy, position, block_number, block_time, shares",
+            ),
+            operators: TableRows::new(
+                "operators",
+                "chain_id, operator, position, block_number, delegation_approver, metadata_uri, \
+                 allocation_delay_blocks, pending_allocation_delay_blocks, \
+                 pending_allocation_delay_effect_block",
+            ),
+            avss: TableRows::new(
+                "avss",
+                "chain_id, avs, position, block_number, metadata_uri, registrar",
+            ),
+            operator_sets: TableRows::new(
+                "operator_sets",
+                "chain_id, avs, operator_set_id, position, block_number, slasher, \
+                 pending_slasher, pending_slasher_effect_block, redistribution_recipient, \
+                 strategies",
+            ),
+            memberships: TableRows::new(
+                "memberships",
+                "chain_id, operator, avs, operator_set_id, position, block_number, is_member, \
+                 slashable_until",
+            ),
+            allocations: TableRows::new(
+                "allocations",
+                "chain_id, operator, avs, operator_set_id, strategy, position, block_number, \
+                 current_magnitude, pending_magnitude, effect_block, max_magnitude",
+            ),
+        }
+    }
+
+    fn all(&mut self) -> [&mut TableRows; 11] {
+        [
+            &mut self.blocks,
+            &mut self.entities,
+            &mut self.ratings,
+            &mut self.rating_actions,
+            &mut self.slashing_events,
+            &mut self.operator_shares,
+            &mut self.operators,
+            &mut self.avss,
+            &mut self.operator_sets,
+            &mut self.memberships,
+            &mut self.allocations,
+        ]
+    }
+}
+
+impl ReadModel {
+    /// A read model that holds everything up to canonical position `written_to`.
+    pub fn new(written_to: u64) -> Self {
+        Self { entities: BTreeMap::new(), written_to, tables: Tables::new() }
+    }
+
+    /// Whether so many rows wait that they should be flushed.
+    pub fn is_full(&mut self) -> bool {
+        let waiting: usize = self.tables.all().iter().map(|table| table.len_bytes()).sum();
+        waiting >= FLUSH_BYTES
+    }
+
+    /// Writes the waiting rows; the caller's transaction commits them.
+    pub async fn flush(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        for table in self.tables.all() {
+            table.flush(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes every row, before all of them are written anew. Rating actions stay: what was said
+    /// was said.
+    pub async fn clear(connection: &mut PgConnection) -> sqlx::Result<()> {
+        for table in [
+            "blocks",
+            "entities",
+            "ratings",
+            "slashing_events",
+            "operator_shares",
+            "operators",
+            "avss",
+            "operator_sets",
+            "memberships",
+            "allocations",
+            "checkpoint",
+        ] {
+            let statement = format!("DELETE FROM read_model.{table}");
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+
+    /// The row id of an entity, given when it is first named.
+    fn entity_id(&mut self, entity: RatedEntity, at: BlockRef, head: CanonicalHead) -> i64 {
+        if let Some(id) = self.entities.get(&entity) {
+            return *id;
+        }
+        let id = i64::try_from(self.entities.len()).map_or(i64::MAX, |count| count + 1);
+        self.entities.insert(entity, id);
+        if head.position > self.written_to {
+            self.tables
+                .entities
+                .integer(id)
+                .integer(entity.chain_id)
+                .integer(entity.kind.number())
+                .bytes(entity.address.as_slice())
+                .integer(entity.operator_set_id)
+                .text(&entity.to_string())
+                .bytes(entity.key().as_slice())
+                .integer(head.position)
+                .integer(at.number)
+                .integer(at.timestamp)
+                .end();
+        }
+        id
+    }
+
+    /// A block's last canonical entry, a fact or an epoch's end.
+    pub fn block_ended(&mut self, chain_id: ChainId, block: BlockRef, head: CanonicalHead) {
+        if head.position <= self.written_to {
+            return;
+        }
+        self.tables
+            .blocks
+            .integer(chain_id)
+            .integer(block.number)
+            .bytes(block.hash.as_slice())
+            .integer(block.timestamp)
+            .integer(head.position)
+            .bytes(head.hash.as_slice())
+            .end();
+    }
+}
