@@ -27,9 +27,11 @@ pub mod event;
 pub mod id;
 pub mod state;
 pub mod text;
+pub mod word;
 
 pub use block::{BlockRef, ChainId};
 pub use event::{Event, Fact, FactKey};
 pub use id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
 pub use state::State;
 pub use text::UntrustedText;
+pub use word::{Flags, Word, WordFields};
