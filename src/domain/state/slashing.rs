@@ -5,6 +5,7 @@ use alloy_primitives::{B256, U256};
 use super::ChainState;
 use super::operator::WAD;
 use crate::block::BlockRef;
+use crate::decimal::Ppt;
 use crate::event::{Event, Fact};
 use crate::id::{OperatorId, OperatorSetId, StrategyId};
 use crate::state::staker::mul_div_floor;
@@ -76,6 +77,9 @@ pub struct Incident {
     pub is_lower_bound: bool,
     /// Whether the slashed stake went to someone whom the AVS or its slasher is.
     pub is_self_dealing: bool,
+    /// The operator's share of the set's slashable stake at the last epoch's end; all of it where
+    /// the log does not tell.
+    pub share_of_set: Ppt,
     /// What is left of the allocation, a strategy each, 1e-18.
     left: Vec<(StrategyId, U256)>,
 }
@@ -178,6 +182,12 @@ impl ChainState {
                 severity_wad: 0,
                 is_lower_bound: false,
                 is_self_dealing,
+                share_of_set: self
+                    .experience
+                    .shares_of_set
+                    .get(&(operator, operator_set))
+                    .copied()
+                    .unwrap_or(Ppt::ONE),
                 left: Vec::new(),
             });
         }

@@ -1,0 +1,486 @@
+//! From state to opinion: the loss blocks of an entity, as its own log tells them.
+//!
+//! Attestations are absent: what no event tells is taken at its worst and said so.
+//! A set without known members has its intrinsic rating; an AVS takes its worst set; an operator
+//! whose strategies have no recorded price takes its worst strategy.
+
+use std::collections::BTreeSet;
+
+use crate::block::BlockRef;
+use crate::cap::Cap;
+use crate::decimal::{Atto, Ppt};
+use crate::frailty::{ExpectedAt, Hazard, OperatorRecord, leave_one_out};
+use crate::hazard::GammaRate;
+use crate::id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StrategyId};
+use crate::loss_block::{LossProfile, Provenance};
+use crate::methodology::Methodology;
+use crate::operator::{OperatorInputs, SetPosition, operator_profile};
+use crate::operator_set::{
+    Member, RecipientKind, Redistribution, Service, SetInputs, SetProvenance, SetSeverities,
+    SlasherAuthority, WeightedSet, avs_profile, common_blocks, operator_severities, set_caps,
+    set_profile,
+};
+use crate::severity::SeverityRecord;
+use crate::state::experience::{decayed_count, severity_record};
+use crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS;
+use crate::state::slashing::Incident;
+use crate::state::{ChainState, OperatorSet};
+
+/// What the log says about an entity at a block, before hysteresis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opinion {
+    /// Loss blocks, per unit of what is rated.
+    pub profile: LossProfile,
+    /// Ceilings.
+    pub caps: Vec<Cap>,
+    /// Whether a default event happened (methodology §2.0).
+    pub is_default: bool,
+    /// What the opinion rests on.
+    pub basis: Basis,
+}
+
+/// What an opinion rests on, and what it had to do without.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// An operator set with known members, weighted by slashable stake.
+    Members,
+    /// An operator set's design alone: a benchmark operator.
+    Intrinsic,
+    /// An AVS by the worst of its sets.
+    WorstSet,
+    /// An operator by its only strategy with an allocation.
+    OneStrategy,
+    /// An operator by the worst of its strategies, for want of prices.
+    WorstStrategy,
+    /// Nothing that could lose anything is in the log.
+    Nothing,
+}
+
+/// A day of the look-ahead: everything scheduled is in force, nothing new happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct When {
+    /// Block at which magnitudes, slashers and delays are read.
+    pub block: u64,
+    /// Epoch to which experience is decayed.
+    pub epoch: u64,
+}
+
+impl When {
+    /// Now.
+    pub const fn at(block: BlockRef) -> Self {
+        Self { block: block.number, epoch: block.epoch() }
+    }
+
+    /// The end of the outlook's horizon.
+    pub fn look_ahead(block: BlockRef, methodology: &Methodology) -> Self {
+        let epochs = u64::from(methodology.surveillance.outlook_horizon_epochs);
+        let blocks = epochs.saturating_mul(methodology.clock.epoch_blocks);
+        Self {
+            block: block.number.saturating_add(blocks),
+            epoch: block.epoch().saturating_add(epochs),
+        }
+    }
+}
+
+/// Forms an opinion on one entity.
+pub fn assess(
+    chain: &ChainState,
+    entity: &RatedEntity,
+    when: When,
+    methodology: &Methodology,
+) -> Opinion {
+    let assessor = Assessor { chain, when, methodology };
+    match entity.kind {
+        EntityKind::Operator => assessor.operator(OperatorId(entity.address)),
+        EntityKind::Avs => assessor.avs(AvsId(entity.address)),
+        EntityKind::OperatorSet => assessor
+            .operator_set(OperatorSetId { avs: AvsId(entity.address), id: entity.operator_set_id }),
+        EntityKind::Lrt => Opinion::nothing(),
+    }
+}
+
+impl Opinion {
+    fn nothing() -> Self {
+        Self {
+            profile: LossProfile::default(),
+            caps: Vec::new(),
+            is_default: false,
+            basis: Basis::Nothing,
+        }
+    }
+}
+
+struct Assessor<'a> {
+    chain: &'a ChainState,
+    when: When,
+    methodology: &'a Methodology,
+}
+
+impl Assessor<'_> {
+    fn operator_set(&self, set: OperatorSetId) -> Opinion {
+        let Some(found) = self.chain.operator_sets.get(&set) else { return Opinion::nothing() };
+        let service = self.service(set, found);
+        let basis = match service {
+            Service::Members(_) => Basis::Members,
+            Service::Benchmark { .. } => Basis::Intrinsic,
+        };
+        let inputs = self.set_inputs(set, found, service);
+        Opinion {
+            profile: set_profile(&inputs, self.methodology),
+            caps: set_caps(&inputs, self.methodology),
+            is_default: self.is_set_in_default(set),
+            basis,
+        }
+    }
+
+    fn avs(&self, avs: AvsId) -> Opinion {
+        let sets: Vec<OperatorSetId> = self.sets_of(avs).collect();
+        let opinions: Vec<Opinion> = sets.iter().map(|set| self.operator_set(*set)).collect();
+        let weighted: Vec<WeightedSet> = sets
+            .iter()
+            .zip(&opinions)
+            .map(|(set, opinion)| WeightedSet {
+                set: set.to_string(),
+                slashable: None,
+                profile: opinion.profile.clone(),
+            })
+            .collect();
+        let Some(worst) = avs_profile(&weighted) else { return Opinion::nothing() };
+        let caps = sets
+            .iter()
+            .zip(&opinions)
+            .find(|(set, _)| set.to_string() == worst.worst_set)
+            .map(|(_, opinion)| opinion.caps.clone())
+            .unwrap_or_default();
+        Opinion {
+            profile: worst.profile,
+            caps,
+            is_default: opinions.iter().any(|opinion| opinion.is_default),
+            basis: Basis::WorstSet,
+        }
+    }
+
+    fn operator(&self, operator: OperatorId) -> Opinion {
+        let strategies = self.allocated_strategies(operator);
+        let is_default = self.is_operator_in_default(operator);
+        let worst = strategies
+            .iter()
+            .map(|strategy| self.operator_in_strategy(operator, *strategy))
+            .max_by_key(|(profile, _)| profile.expected_loss());
+        let Some((profile, caps)) = worst else {
+            return Opinion { is_default, ..Opinion::nothing() };
+        };
+        let basis =
+            if strategies.len() == 1 { Basis::OneStrategy } else { Basis::WorstStrategy };
+        Opinion { profile, caps, is_default, basis }
+    }
+
+    fn operator_in_strategy(
+        &self,
+        operator: OperatorId,
+        strategy: StrategyId,
+    ) -> (LossProfile, Vec<Cap>) {
+        let mut positions = Vec::new();
+        let mut caps: BTreeSet<Cap> = BTreeSet::new();
+        for set in self.sets_allocated(operator, strategy) {
+            let Some(found) = self.chain.operator_sets.get(&set) else { continue };
+            let inputs = self.set_inputs(set, found, self.benchmark());
+            caps.extend(set_caps(&inputs, self.methodology));
+            positions.push(self.position(operator, strategy, set, found, &inputs));
+        }
+        let inputs = OperatorInputs {
+            operator: operator.to_string(),
+            positions,
+            unencumbered: self.unencumbered(operator, strategy),
+        };
+        (operator_profile(&inputs, self.methodology), caps.into_iter().collect())
+    }
+
+    fn position(
+        &self,
+        operator: OperatorId,
+        strategy: StrategyId,
+        set: OperatorSetId,
+        found: &OperatorSet,
+        inputs: &SetInputs,
+    ) -> SetPosition {
+        let max = self
+            .chain
+            .operators
+            .get(&operator)
+            .map_or(crate::state::operator::WAD, |known| known.max_magnitude(strategy));
+        let allocation = self.chain.allocations.get(&(operator, set, strategy));
+        let now = allocation.map_or(0, |found| found.current_at(self.when.block));
+        let soon = allocation
+            .and_then(|found| found.pending_at(self.when.block))
+            .map_or(0, |pending| pending.magnitude.saturating_sub(now));
+        let is_slashable = self.is_slashable(operator, strategy, found);
+        let (allocated, latent) =
+            if is_slashable { (now, soon) } else { (0, now.saturating_add(soon)) };
+        let (c1_severity, c2_severity) = operator_severities(inputs, self.methodology);
+        let (c1, c2) = self.operator_hazards(operator);
+        SetPosition {
+            set: set.to_string(),
+            group: PLATFORM.to_owned(),
+            allocated: share(allocated, max),
+            latent: share(latent, max),
+            c1,
+            c1_severity,
+            c2: c2_severity.map(|severity| (c2, severity)),
+            provenance: self.operator_provenance(operator),
+            common: common_blocks(inputs, self.methodology),
+        }
+    }
+
+    /// Membership and strategies of the set, taken as given where the log holds none at all.
+    fn is_slashable(
+        &self,
+        operator: OperatorId,
+        strategy: StrategyId,
+        found: &OperatorSet,
+    ) -> bool {
+        let is_member =
+            !self.chain.has_memberships || found.can_slash(operator, self.when.block);
+        let is_strategy = !self.chain.has_strategies || found.strategies.contains(&strategy);
+        is_member && is_strategy
+    }
+
+    /// Magnitude that is promised to nobody and could be slashable before a delegator can leave.
+    fn unencumbered(&self, operator: OperatorId, strategy: StrategyId) -> Ppt {
+        let Some(known) = self.chain.operators.get(&operator) else { return Ppt::ZERO };
+        let delay = known.allocation_delay.at(self.when.block);
+        let can_surprise =
+            delay.is_some_and(|delay| u64::from(delay) < DEALLOCATION_DELAY_BLOCKS);
+        let Some(encumbered) =
+            known.magnitudes.get(&strategy).and_then(|magnitude| magnitude.encumbered)
+        else {
+            return Ppt::ZERO;
+        };
+        let max = known.max_magnitude(strategy);
+        if can_surprise { share(max.saturating_sub(encumbered), max) } else { Ppt::ZERO }
+    }
+
+    fn set_inputs(&self, set: OperatorSetId, found: &OperatorSet, service: Service) -> SetInputs {
+        let slasher = found.slasher.at(self.when.block);
+        // What the recipient is, no event tells: a single key is the worst that it can be.
+        let redistribution = match found.redistribution_recipient {
+            None => Redistribution::Burned,
+            Some(recipient) if recipient == set.avs.0 || Some(recipient) == slasher => {
+                Redistribution::SelfControlled(RecipientKind::Eoa)
+            }
+            Some(_) => Redistribution::Immediate(RecipientKind::Eoa),
+        };
+        let is_read =
+            slasher.is_some() || found.redistribution_recipient.is_some() || found.is_created;
+        let c4 = if is_read { Provenance::Log } else { Provenance::Prior };
+        let incidents = || self.chain.avs_incidents(set.avs);
+        SetInputs {
+            set: set.to_string(),
+            group: PLATFORM.to_owned(),
+            complexity: None,
+            slashes_liveness: true,
+            slash_max: None,
+            authority: SlasherAuthority::EoaOrUnknown,
+            redistribution,
+            veto: None,
+            alpha: None,
+            slack: None,
+            live_years: self.avs_years(set.avs),
+            incidents_c3: Atto::ZERO,
+            incidents_c4: decayed_count(incidents(), self.when.epoch, self.methodology),
+            severities: SetSeverities {
+                c1: severity_record(self.chain.operator_incidents(), self.methodology),
+                c4: severity_record(incidents(), self.methodology),
+                c2: SeverityRecord::default(),
+                c3: SeverityRecord::default(),
+            },
+            provenance: SetProvenance { c3: Provenance::Prior, c4, c5: Provenance::Prior },
+            service,
+        }
+    }
+
+    fn service(&self, set: OperatorSetId, found: &OperatorSet) -> Service {
+        let is_known = |operator: &&OperatorId| {
+            self.chain.experience.shares_of_set.contains_key(&(**operator, set))
+        };
+        let can_slash =
+            |operator: &&OperatorId| found.can_slash(**operator, self.when.block);
+        let members: Vec<&OperatorId> = found.members.keys().filter(can_slash).collect();
+        if members.is_empty() || !members.iter().all(is_known) {
+            return self.benchmark();
+        }
+        let member = |operator: &&OperatorId| {
+            let (c1, c2) = self.operator_hazards(**operator);
+            let share = self.chain.experience.shares_of_set.get(&(**operator, set));
+            Member {
+                operator: operator.to_string(),
+                slashable: alloy_primitives::U256::from(share.map_or(0, |share| share.0)),
+                c1,
+                c2,
+                provenance: self.operator_provenance(**operator),
+            }
+        };
+        Service::Members(members.iter().map(member).collect())
+    }
+
+    /// A benchmark operator: the group's own rates.
+    fn benchmark(&self) -> Service {
+        let group = self.chain.operator_totals(None, self.when.epoch, self.methodology);
+        let priors = &self.methodology.priors;
+        let c1: GammaRate = priors.c1.into();
+        let c2: GammaRate = priors.c2.into();
+        Service::Benchmark {
+            c1: c1.posterior(group.incidents, group.years),
+            c2: c2.posterior(Atto::ZERO, group.years),
+            provenance: Provenance::Prior,
+        }
+    }
+
+    /// Hazards C1 and C2 of one operator: the group without it, times its frailty. An incident
+    /// counts in C1, the most severe class it is compatible with, until someone attests its cause.
+    fn operator_hazards(&self, operator: OperatorId) -> (Hazard, Hazard) {
+        let epoch = self.when.epoch;
+        let totals = |who| self.chain.operator_totals(who, epoch, self.methodology);
+        let (group, own) = (totals(None), totals(Some(operator)));
+        let without = |prior: GammaRate, group_incidents, own_incidents| {
+            leave_one_out(
+                prior,
+                crate::frailty::Totals { incidents: group_incidents, years: group.years },
+                crate::frailty::Totals { incidents: own_incidents, years: own.years },
+            )
+        };
+        let priors = &self.methodology.priors;
+        let c1 = without(priors.c1.into(), group.incidents, own.incidents);
+        let c2 = without(priors.c2.into(), Atto::ZERO, Atto::ZERO);
+        let years = self.operator_years(operator);
+        let expected = |rate: GammaRate| ExpectedAt {
+            group_mean: rate.mean(),
+            multiplier: Atto::ONE,
+            years,
+        };
+        let incidents = decayed_count(self.incidents_of(operator), epoch, self.methodology);
+        let record =
+            OperatorRecord { years, ..OperatorRecord::new(incidents, &[expected(c1), expected(c2)]) };
+        let hazard = |group| {
+            Hazard::of_operator(group, Atto::ONE, &record, &self.methodology.frailty)
+        };
+        (hazard(c1), hazard(c2))
+    }
+
+    fn operator_provenance(&self, operator: OperatorId) -> Provenance {
+        let is_known = self.incidents_of(operator).next().is_some()
+            || self.operator_years(operator) > Atto::ZERO;
+        if is_known { Provenance::Log } else { Provenance::Prior }
+    }
+
+    fn incidents_of(&self, operator: OperatorId) -> impl Iterator<Item = &Incident> {
+        self.chain.operator_incidents().filter(move |incident| incident.operator == operator)
+    }
+
+    /// Decayed years of an operator over all its sets, as of the epoch in question.
+    fn operator_years(&self, operator: OperatorId) -> Atto {
+        let first = OperatorSetId { avs: AvsId(alloy_primitives::Address::ZERO), id: 0 };
+        self.chain
+            .experience
+            .operators
+            .range((operator, first)..)
+            .take_while(|((who, _), _)| *who == operator)
+            .fold(Atto::ZERO, |sum, (_, exposure)| sum.saturating_add(self.years(*exposure)))
+    }
+
+    fn avs_years(&self, avs: AvsId) -> Atto {
+        self.chain.experience.avss.get(&avs).map_or(Atto::ZERO, |exposure| self.years(*exposure))
+    }
+
+    fn years(&self, mut exposure: crate::exposure::DecayedExposure) -> Atto {
+        // An epoch already reached stays as it is: a rating inside an epoch.
+        let _reached = exposure.advance_to(self.when.epoch, &self.methodology.decay);
+        exposure.years(&self.methodology.clock)
+    }
+
+    /// Half of a set's slashable stake was slashed, by what the log tells: a member's share of the
+    /// set where it is known, all of it where it is not.
+    fn is_set_in_default(&self, set: OperatorSetId) -> bool {
+        let lost = self
+            .chain
+            .incidents
+            .iter()
+            .filter(|incident| incident.operator_set == set)
+            .fold(Ppt::ZERO, |sum, incident| {
+                let severity = Ppt(incident.severity_wad / WAD_PER_PPT);
+                sum.capped_add(severity.times(incident.share_of_set))
+            });
+        lost >= self.methodology.surveillance.default_slash_share
+    }
+
+    /// Half of what was delegated to an operator in a strategy was slashed over time.
+    fn is_operator_in_default(&self, operator: OperatorId) -> bool {
+        let mut left: std::collections::BTreeMap<StrategyId, Ppt> = Default::default();
+        let slashes = self.chain.slashes.iter().filter(|slash| slash.operator == operator);
+        for slashed in slashes.flat_map(|slash| &slash.strategies) {
+            let wad = u64::try_from(slashed.wad_slashed).unwrap_or(u64::MAX);
+            let taken = Ppt((wad / WAD_PER_PPT).min(Ppt::ONE.0));
+            let left = left.entry(slashed.strategy).or_insert(Ppt::ONE);
+            *left = left.times(taken.complement());
+        }
+        let limit = self.methodology.surveillance.default_slash_share;
+        left.values().any(|left| left.complement() >= limit)
+    }
+
+    fn sets_of(&self, avs: AvsId) -> impl Iterator<Item = OperatorSetId> {
+        let first = OperatorSetId { avs, id: 0 };
+        self.chain
+            .operator_sets
+            .range(first..)
+            .map(|(set, _)| *set)
+            .take_while(move |set| set.avs == avs)
+    }
+
+    fn allocations_of(
+        &self,
+        operator: OperatorId,
+    ) -> impl Iterator<Item = (OperatorSetId, StrategyId)> {
+        let zero = alloy_primitives::Address::ZERO;
+        let first = (operator, OperatorSetId { avs: AvsId(zero), id: 0 }, StrategyId(zero));
+        self.chain
+            .allocations
+            .range(first..)
+            .take_while(move |((who, _, _), _)| *who == operator)
+            .map(|((_, set, strategy), _)| (*set, *strategy))
+    }
+
+    fn allocated_strategies(&self, operator: OperatorId) -> BTreeSet<StrategyId> {
+        self.allocations_of(operator).map(|(_, strategy)| strategy).collect()
+    }
+
+    fn sets_allocated(
+        &self,
+        operator: OperatorId,
+        strategy: StrategyId,
+    ) -> impl Iterator<Item = OperatorSetId> {
+        self.allocations_of(operator)
+            .filter(move |(_, found)| *found == strategy)
+            .map(|(set, _)| set)
+    }
+}
+
+/// The group of operators whose rates are estimated together.
+const PLATFORM: &str = "eigenlayer";
+
+/// 1e-18 in one part per trillion.
+const WAD_PER_PPT: u64 = 1_000_000;
+
+/// `part / whole` in parts per trillion, rounded up: against the rated.
+fn share(part: u64, whole: u64) -> Ppt {
+    let one = u128::from(Ppt::ONE.0);
+    let scaled = u128::from(part.min(whole)).saturating_mul(one);
+    match scaled.checked_add(u128::from(whole).saturating_sub(1)) {
+        Some(sum) if whole > 0 => {
+            Ppt(u64::try_from(sum / u128::from(whole)).unwrap_or(Ppt::ONE.0))
+        }
+        _ => Ppt::ZERO,
+    }
+}
