@@ -17,9 +17,13 @@
 )]
 
 pub mod decimal;
+pub mod exposure;
+pub mod frailty;
 pub mod grade;
 pub mod hazard;
 pub mod methodology;
+pub mod mitigation;
 pub mod parameters;
 pub mod ruleset;
+pub mod severity;
 pub mod special;
