@@ -16,14 +16,21 @@
     )
 )]
 
+pub mod attribution;
+pub mod cap;
 pub mod decimal;
 pub mod exposure;
 pub mod frailty;
 pub mod grade;
 pub mod hazard;
+pub mod loss_block;
 pub mod methodology;
 pub mod mitigation;
+pub mod operator;
+pub mod operator_set;
 pub mod parameters;
 pub mod ruleset;
 pub mod severity;
 pub mod special;
+pub mod surveillance;
+pub mod uncertainty;

@@ -1,6 +1,8 @@
 //! Reads the golden vectors and compares with what the production functions gave.
 
 use assay_domain::decimal::{Atto, Ppt};
+use assay_domain::grade::ExpectedLossPpt;
+use assay_domain::loss_block::{LossBlock, LossClass, Provenance};
 use assay_domain::methodology::Methodology;
 use serde_json::Value;
 
@@ -51,4 +53,21 @@ pub(crate) fn within_1e12(found: Atto, expected: &Value) {
     let error = found.distance(expected).0;
     let allowed = expected.0 / 1_000_000_000_000 + 1;
     assert!(error <= allowed, "found {found}, expected {expected}, error {error}e-18");
+}
+
+/// A block with the given factors and nothing else.
+pub(crate) fn block(id: &str, hazard: Ppt, severity: Ppt, exposure: Ppt) -> LossBlock {
+    LossBlock {
+        id: id.to_owned(),
+        class: LossClass::C1,
+        hazard,
+        severity,
+        exposure,
+        expected_loss: ExpectedLossPpt::ZERO,
+        provenance: Provenance::Log,
+        rate: None,
+        group: None,
+        own_cv2: Atto::ZERO,
+        credibility: Ppt::ZERO,
+    }
 }
