@@ -173,8 +173,7 @@ impl Assessor<'_> {
         let Some((profile, caps)) = worst else {
             return Opinion { is_default, ..Opinion::nothing() };
         };
-        let basis =
-            if strategies.len() == 1 { Basis::OneStrategy } else { Basis::WorstStrategy };
+        let basis = if strategies.len() == 1 { Basis::OneStrategy } else { Basis::WorstStrategy };
         Opinion { profile, caps, is_default, basis }
     }
 
@@ -242,8 +241,7 @@ impl Assessor<'_> {
         strategy: StrategyId,
         found: &OperatorSet,
     ) -> bool {
-        let is_member =
-            !self.chain.has_memberships || found.can_slash(operator, self.when.block);
+        let is_member = !self.chain.has_memberships || found.can_slash(operator, self.when.block);
         let is_strategy = !self.chain.has_strategies || found.strategies.contains(&strategy);
         is_member && is_strategy
     }
@@ -252,8 +250,7 @@ impl Assessor<'_> {
     fn unencumbered(&self, operator: OperatorId, strategy: StrategyId) -> Ppt {
         let Some(known) = self.chain.operators.get(&operator) else { return Ppt::ZERO };
         let delay = known.allocation_delay.at(self.when.block);
-        let can_surprise =
-            delay.is_some_and(|delay| u64::from(delay) < DEALLOCATION_DELAY_BLOCKS);
+        let can_surprise = delay.is_some_and(|delay| u64::from(delay) < DEALLOCATION_DELAY_BLOCKS);
         let Some(encumbered) =
             known.magnitudes.get(&strategy).and_then(|magnitude| magnitude.encumbered)
         else {
@@ -306,8 +303,7 @@ impl Assessor<'_> {
         let is_known = |operator: &&OperatorId| {
             self.chain.experience.shares_of_set.contains_key(&(**operator, set))
         };
-        let can_slash =
-            |operator: &&OperatorId| found.can_slash(**operator, self.when.block);
+        let can_slash = |operator: &&OperatorId| found.can_slash(**operator, self.when.block);
         let members: Vec<&OperatorId> = found.members.keys().filter(can_slash).collect();
         if members.is_empty() || !members.iter().all(is_known) {
             return self.benchmark();
@@ -356,17 +352,15 @@ impl Assessor<'_> {
         let c1 = without(priors.c1.into(), group.incidents, own.incidents);
         let c2 = without(priors.c2.into(), Atto::ZERO, Atto::ZERO);
         let years = self.operator_years(operator);
-        let expected = |rate: GammaRate| ExpectedAt {
-            group_mean: rate.mean(),
-            multiplier: Atto::ONE,
-            years,
-        };
+        let expected =
+            |rate: GammaRate| ExpectedAt { group_mean: rate.mean(), multiplier: Atto::ONE, years };
         let incidents = decayed_count(self.incidents_of(operator), epoch, self.methodology);
-        let record =
-            OperatorRecord { years, ..OperatorRecord::new(incidents, &[expected(c1), expected(c2)]) };
-        let hazard = |group| {
-            Hazard::of_operator(group, Atto::ONE, &record, &self.methodology.frailty)
+        let record = OperatorRecord {
+            years,
+            ..OperatorRecord::new(incidents, &[expected(c1), expected(c2)])
         };
+        let hazard =
+            |group| Hazard::of_operator(group, Atto::ONE, &record, &self.methodology.frailty);
         (hazard(c1), hazard(c2))
     }
 
@@ -404,15 +398,14 @@ impl Assessor<'_> {
     /// Half of a set's slashable stake was slashed, by what the log tells: a member's share of the
     /// set where it is known, all of it where it is not.
     fn is_set_in_default(&self, set: OperatorSetId) -> bool {
-        let lost = self
-            .chain
-            .incidents
-            .iter()
-            .filter(|incident| incident.operator_set == set)
-            .fold(Ppt::ZERO, |sum, incident| {
-                let severity = Ppt(incident.severity_wad / WAD_PER_PPT);
-                sum.capped_add(severity.times(incident.share_of_set))
-            });
+        let lost =
+            self.chain.incidents.iter().filter(|incident| incident.operator_set == set).fold(
+                Ppt::ZERO,
+                |sum, incident| {
+                    let severity = Ppt(incident.severity_wad / WAD_PER_PPT);
+                    sum.capped_add(severity.times(incident.share_of_set))
+                },
+            );
         lost >= self.methodology.surveillance.default_slash_share
     }
 
@@ -478,9 +471,7 @@ fn share(part: u64, whole: u64) -> Ppt {
     let one = u128::from(Ppt::ONE.0);
     let scaled = u128::from(part.min(whole)).saturating_mul(one);
     match scaled.checked_add(u128::from(whole).saturating_sub(1)) {
-        Some(sum) if whole > 0 => {
-            Ppt(u64::try_from(sum / u128::from(whole)).unwrap_or(Ppt::ONE.0))
-        }
+        Some(sum) if whole > 0 => Ppt(u64::try_from(sum / u128::from(whole)).unwrap_or(Ppt::ONE.0)),
         _ => Ppt::ZERO,
     }
 }

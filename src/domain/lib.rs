@@ -21,12 +21,31 @@
     )
 )]
 
+pub mod assess;
+pub mod attribution;
 pub mod block;
 pub mod canonical;
+pub mod cap;
+pub mod decimal;
 pub mod event;
+pub mod exposure;
+pub mod frailty;
+pub mod grade;
+pub mod hazard;
 pub mod id;
+pub mod loss_block;
+pub mod methodology;
+pub mod mitigation;
+pub mod operator;
+pub mod operator_set;
+pub mod parameters;
+pub mod ruleset;
+pub mod severity;
+pub mod special;
 pub mod state;
+pub mod surveillance;
 pub mod text;
+pub mod uncertainty;
 pub mod word;
 
 pub use block::{BlockRef, ChainId};

@@ -46,9 +46,8 @@ impl ChainState {
         let mut live_members = BTreeSet::new();
         for set in sets {
             let stakes = self.known_stakes(set, block);
-            let total = stakes
-                .iter()
-                .fold(U256::ZERO, |sum, (_, stake)| sum.saturating_add(*stake));
+            let total =
+                stakes.iter().fold(U256::ZERO, |sum, (_, stake)| sum.saturating_add(*stake));
             for (operator, stake) in stakes {
                 let one = U256::from(Ppt::ONE.0);
                 let share = mul_div_floor(stake, one, total).unwrap_or(one);
@@ -232,4 +231,3 @@ fn advance(exposure: &mut DecayedExposure, epoch: u64, is_live: bool, methodolog
         .set_live(before, is_live, &methodology.decay)
         .and_then(|()| exposure.advance_to(epoch, &methodology.decay));
 }
-
