@@ -61,13 +61,10 @@ CREATE TABLE read_model.entities (
     UNIQUE (chain_id, kind, address, operator_set_id)
 );
 
--- One row an assessment: an epoch end, or a block with a trigger.
-CREATE TABLE read_model.ratings (
-    entity_id          bigint   NOT NULL,
-    position           bigint   NOT NULL,
-    -- The block assessed; `block_time` is never later than the block's own time.
-    block_number       bigint   NOT NULL,
-    block_time         bigint   NOT NULL,
+-- What was found, once however often it is found again: a rating without its place and time.
+CREATE TABLE read_model.assessments (
+    -- Hash of entity and verdict.
+    hash               bytea    PRIMARY KEY,
     -- 1 AAA .. 19 CCC-, 20 D; NULL is NR, and then the reason says why.
     grade              smallint,
     not_rated_reason   text,
@@ -89,15 +86,31 @@ CREATE TABLE read_model.ratings (
     -- Loss blocks and caps: [{"block","class","hazardPpt","severityPpt","exposurePpt",
     -- "expectedLossPpt","points","provenance"}], points summing to the score.
     attribution        jsonb    NOT NULL,
-    -- {"summary","drivers":[…],"raise":[…],"lower":[…],"rests_on":[…]}: generated sentences.
-    rationale          jsonb    NOT NULL,
-    assessment_hash    bytea    NOT NULL,
-    -- Set where this assessment was also an action or a heartbeat: the contract's word and counter.
-    seq                bigint,
-    word               bytea,
-    PRIMARY KEY (entity_id, position, block_number)
+    -- {"summary","drivers":[…],"raise":[…],"lower":[…],"restsOn":[…]}: generated sentences.
+    rationale          jsonb    NOT NULL
 );
-CREATE INDEX ratings_by_position ON read_model.ratings (position, entity_id);
+
+-- When it was found: one row an assessment that changed something or was reported.
+CREATE TABLE read_model.rating_points (
+    entity_id       bigint NOT NULL,
+    position        bigint NOT NULL,
+    -- The block assessed; `block_time` is never later than the block's own time.
+    block_number    bigint NOT NULL,
+    block_time      bigint NOT NULL,
+    assessment_hash bytea  NOT NULL,
+    -- Set where this was an action or a heartbeat: the contract's word and counter.
+    seq             bigint,
+    word            bytea,
+    PRIMARY KEY (entity_id, position)
+);
+CREATE INDEX rating_points_by_position ON read_model.rating_points (position, entity_id);
+
+CREATE VIEW read_model.ratings AS
+    SELECT p.entity_id, p.position, p.block_number, p.block_time, a.grade, a.not_rated_reason,
+           a.score, a.expected_loss_ppt, a.low_ppt, a.high_ppt, a.best_grade, a.worst_grade,
+           a.conservative_grade, a.coverage_ppm, a.sufficiency_ppm, a.outlook,
+           a.is_watch_negative, a.attribution, a.rationale, p.assessment_hash, p.seq, p.word
+    FROM read_model.rating_points p JOIN read_model.assessments a ON a.hash = p.assessment_hash;
 
 -- What we said and when: one row a rating action, of every revision.
 CREATE TABLE read_model.rating_actions (

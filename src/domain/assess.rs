@@ -12,7 +12,7 @@ use crate::decimal::{Atto, Ppt};
 use crate::frailty::{ExpectedAt, Hazard, OperatorRecord, leave_one_out};
 use crate::hazard::GammaRate;
 use crate::id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StrategyId};
-use crate::loss_block::{LossProfile, Provenance};
+use crate::loss_block::{LossProfile, Provenance, platform_block};
 use crate::methodology::Methodology;
 use crate::operator::{OperatorInputs, SetPosition, operator_profile};
 use crate::operator_set::{
@@ -76,7 +76,7 @@ impl When {
 
     /// The end of the outlook's horizon.
     pub fn look_ahead(block: BlockRef, methodology: &Methodology) -> Self {
-        let epochs = u64::from(methodology.surveillance.outlook_horizon_epochs);
+        let epochs = methodology.surveillance.outlook_horizon_epochs;
         let blocks = epochs.saturating_mul(methodology.clock.epoch_blocks);
         Self {
             block: block.number.saturating_add(blocks),
@@ -100,9 +100,21 @@ pub fn assess(
             .operator_set(OperatorSetId { avs: AvsId(entity.address), id: entity.operator_set_id }),
         EntityKind::Lrt => Opinion::nothing(),
     }
+    .all_in(chain, when, methodology)
 }
 
 impl Opinion {
+    /// Scope A: with what the platform's own contracts can lose (methodology §2.0).
+    fn all_in(mut self, chain: &ChainState, when: When, methodology: &Methodology) -> Self {
+        if !self.profile.blocks().is_empty() {
+            let epochs = when.epoch.saturating_sub(chain.first_epoch.unwrap_or(when.epoch));
+            let days = Atto(u128::from(epochs).saturating_mul(Atto::ONE.0));
+            let years = days.saturating_div(methodology.clock.days_per_year);
+            self.profile = self.profile.with([platform_block(PLATFORM, years, methodology)]);
+        }
+        self
+    }
+
     fn nothing() -> Self {
         Self {
             profile: LossProfile::default(),
@@ -468,10 +480,9 @@ const WAD_PER_PPT: u64 = 1_000_000;
 
 /// `part / whole` in parts per trillion, rounded up: against the rated.
 fn share(part: u64, whole: u64) -> Ppt {
-    let one = u128::from(Ppt::ONE.0);
-    let scaled = u128::from(part.min(whole)).saturating_mul(one);
-    match scaled.checked_add(u128::from(whole).saturating_sub(1)) {
-        Some(sum) if whole > 0 => Ppt(u64::try_from(sum / u128::from(whole)).unwrap_or(Ppt::ONE.0)),
-        _ => Ppt::ZERO,
-    }
+    let scaled = u128::from(part.min(whole)).saturating_mul(u128::from(Ppt::ONE.0));
+    let rounded_up = u128::from(whole)
+        .checked_sub(1)
+        .and_then(|rest| scaled.saturating_add(rest).checked_div(u128::from(whole)));
+    Ppt(rounded_up.and_then(|share| u64::try_from(share).ok()).unwrap_or(0))
 }

@@ -39,6 +39,7 @@ pub mod mitigation;
 pub mod operator;
 pub mod operator_set;
 pub mod parameters;
+pub mod rating;
 pub mod ruleset;
 pub mod severity;
 pub mod special;

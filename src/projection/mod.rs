@@ -7,15 +7,16 @@ mod copy;
 mod facts;
 mod ratings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use alloy::primitives::B256;
 use assay_domain::canonical::CanonicalHead;
 use assay_domain::{BlockRef, ChainId, RatedEntity};
 use sqlx::PgConnection;
 
 use copy::TableRows;
 
-pub use ratings::ActionRow;
+pub use ratings::not_rated_sentence;
 
 /// Bytes of waiting rows after which they are copied to the database: memory stays bounded however
 /// long the log is.
@@ -26,6 +27,9 @@ const FLUSH_BYTES: usize = 8 * 1024 * 1024;
 pub struct ReadModel {
     /// Entities and their row ids, in order of first appearance in the canonical log.
     entities: BTreeMap<RatedEntity, i64>,
+    /// Assessments written, and the last one of each entity.
+    assessments: BTreeSet<B256>,
+    last_assessment: BTreeMap<RatedEntity, B256>,
     /// Rows up to this position are in the database already and are not written again.
     written_to: u64,
     tables: Tables,
@@ -35,7 +39,8 @@ pub struct ReadModel {
 struct Tables {
     blocks: TableRows,
     entities: TableRows,
-    ratings: TableRows,
+    assessments: TableRows,
+    rating_points: TableRows,
     rating_actions: TableRows,
     slashing_events: TableRows,
     operator_shares: TableRows,
@@ -58,7 +63,8 @@ impl Tables {
                 "id, chain_id, kind, address, operator_set_id, slug, key, first_position, \
                  first_block, first_time",
             ),
-            ratings: TableRows::new("ratings", ratings::RATING_COLUMNS),
+            assessments: TableRows::new("assessments", ratings::ASSESSMENT_COLUMNS),
+            rating_points: TableRows::new("rating_points", ratings::POINT_COLUMNS),
             rating_actions: TableRows::new("rating_actions", ratings::ACTION_COLUMNS),
             slashing_events: TableRows::new(
                 "slashing_events",
@@ -99,11 +105,12 @@ impl Tables {
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 11] {
+    fn all(&mut self) -> [&mut TableRows; 12] {
         [
             &mut self.blocks,
             &mut self.entities,
-            &mut self.ratings,
+            &mut self.assessments,
+            &mut self.rating_points,
             &mut self.rating_actions,
             &mut self.slashing_events,
             &mut self.operator_shares,
@@ -119,7 +126,13 @@ impl Tables {
 impl ReadModel {
     /// A read model that holds everything up to canonical position `written_to`.
     pub fn new(written_to: u64) -> Self {
-        Self { entities: BTreeMap::new(), written_to, tables: Tables::new() }
+        Self {
+            entities: BTreeMap::new(),
+            assessments: BTreeSet::new(),
+            last_assessment: BTreeMap::new(),
+            written_to,
+            tables: Tables::new(),
+        }
     }
 
     /// Whether so many rows wait that they should be flushed.
@@ -142,7 +155,8 @@ impl ReadModel {
         for table in [
             "blocks",
             "entities",
-            "ratings",
+            "assessments",
+            "rating_points",
             "slashing_events",
             "operator_shares",
             "operators",

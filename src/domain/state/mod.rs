@@ -34,6 +34,8 @@ pub struct State {
 /// What is true on one chain.
 #[derive(Debug, Clone, Default)]
 pub struct ChainState {
+    /// Epoch of the first fact, if there is one.
+    pub first_epoch: Option<u64>,
     /// Last block folded.
     pub block_number: u64,
     /// Operators that any event named.
@@ -105,6 +107,7 @@ impl State {
             chain.block_number = fact.block.number;
             chain.fallen.clear();
         }
+        chain.first_epoch.get_or_insert(fact.block.epoch());
         chain.apply(fact);
         Ok(())
     }

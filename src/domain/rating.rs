@@ -1,0 +1,367 @@
+//! From opinion to rating: what is said, when it changes, and the word the contract stores.
+//!
+//! `Standing` is where an entity's rating stands; `Standing::rate` takes one assessment and returns
+//! everything that follows from it. The caller decides nothing; it writes down.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use alloy_primitives::B256;
+use borsh::BorshSerialize;
+use sha2::{Digest, Sha256};
+
+use crate::assess::{Basis, Opinion};
+use crate::attribution::Attribution;
+use crate::block::BlockRef;
+use crate::canonical::CanonicalHead;
+use crate::cap::{Cap, capped};
+use crate::decimal::Ppt;
+use crate::event::RatingActionKind;
+use crate::grade::{ExpectedLossPpt, Grade, MilliNotch};
+use crate::id::RatedEntity;
+use crate::loss_block::LossProfile;
+use crate::methodology::Methodology;
+use crate::surveillance::{
+    GradeMove, Hysteresis, Outlook, Resolution, Watch, WatchTrigger, outlook, watch_step,
+};
+use crate::uncertainty::{NotRated, Uncertainty, not_rated};
+use crate::word::{Flags, Word, WordFields, WordOutOfRange, ppb_from_ppt};
+
+/// Why a rating is made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// An epoch ended: every counter moves one day.
+    EpochEnd,
+    /// Something happened that does not wait for the epoch's end.
+    Trigger,
+}
+
+/// Where an entity's rating stands.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    hysteresis: Option<Hysteresis>,
+    watch: Option<Watch>,
+    /// What happened in the epoch so far.
+    triggers: BTreeSet<WatchTrigger>,
+    /// Projected grades of the last epochs, oldest first.
+    projections: VecDeque<Grade>,
+    said: Option<Said>,
+    /// Number of the last action or heartbeat.
+    pub seq: u32,
+    last_report_epoch: Option<u64>,
+}
+
+/// What was said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Said {
+    grade: Grade,
+    score: MilliNotch,
+    outlook: Outlook,
+    is_watch_negative: bool,
+    is_withdrawn: bool,
+}
+
+/// One assessment of one entity and all that follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rating {
+    /// Who is rated.
+    pub entity: RatedEntity,
+    /// The block it was assessed at.
+    pub at: BlockRef,
+    /// The canonical log it rests on.
+    pub head: CanonicalHead,
+    /// The rating, or why there is none.
+    pub verdict: Result<Rated, NotRated>,
+    /// What it rests on.
+    pub basis: Basis,
+    /// What was done, if anything.
+    pub action: Option<RatingActionKind>,
+    /// The grade said before.
+    pub from_grade: Option<Grade>,
+    /// The word to sign and its counter, if this is an action or a heartbeat.
+    pub report: Option<Word>,
+    /// Hash over the verdict: equal where nothing but time has passed.
+    pub assessment_hash: B256,
+}
+
+/// A rating.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
+pub struct Rated {
+    /// The grade, after hysteresis and caps.
+    pub grade: Grade,
+    /// The score: the model's, after caps; of a default the scale's end.
+    pub score: MilliNotch,
+    /// Loss blocks.
+    pub profile: LossProfile,
+    /// The blocks' and caps' points.
+    pub attribution: Attribution,
+    /// Points that a default event adds to the attribution, so that it sums to the score.
+    pub default_points: u16,
+    /// Interval, coverage, sufficiency.
+    pub uncertainty: Uncertainty,
+    /// The conservative grade, after caps.
+    pub conservative_grade: Grade,
+    /// Whether it carries the suffix "(p)".
+    pub is_provisional: bool,
+    /// Where it is heading.
+    pub outlook: Outlook,
+    /// What put it on watch.
+    pub watch: BTreeSet<WatchTrigger>,
+    /// P(one-year loss > 1 %), an upper bound: any event in a block whose mean loss is above 1 %.
+    pub loss_above_one_percent: Ppt,
+}
+
+/// What a rating is made from, besides where it stands.
+#[derive(Debug)]
+pub struct Assessed<'a> {
+    /// Who.
+    pub entity: RatedEntity,
+    /// At which block.
+    pub at: BlockRef,
+    /// On which prefix of the canonical log.
+    pub head: CanonicalHead,
+    /// Why now.
+    pub occasion: Occasion,
+    /// What the log says.
+    pub opinion: Opinion,
+    /// What it would say at the end of the outlook's horizon.
+    pub projected: &'a Opinion,
+}
+
+impl Standing {
+    /// Notes something that opens a watch; the next rating shows it.
+    pub fn note(&mut self, trigger: WatchTrigger) {
+        self.triggers.insert(trigger);
+    }
+
+    /// Makes a rating. An error means a bug in the model: a field that the contract would refuse.
+    pub fn rate(
+        &mut self,
+        assessed: Assessed<'_>,
+        methodology: &Methodology,
+    ) -> Result<Rating, WordOutOfRange> {
+        let before = self.said;
+        let opinion = &assessed.opinion;
+        let refusal = not_rated(&opinion.profile, methodology)
+            .filter(|_| !opinion.is_default);
+        let verdict = match refusal {
+            Some(reason) => Err(reason),
+            None => Ok(self.rated(&assessed, methodology)),
+        };
+        let (action, said) = decide(before, verdict.as_ref().ok());
+        self.said = said;
+        let report = self.report(&assessed, action, verdict.as_ref().ok(), methodology)?;
+        Ok(Rating {
+            entity: assessed.entity,
+            at: assessed.at,
+            head: assessed.head,
+            basis: assessed.opinion.basis,
+            assessment_hash: hash_of(assessed.entity, &verdict),
+            verdict,
+            action,
+            from_grade: before.map(|said| said.grade),
+            report,
+        })
+    }
+
+    fn rated(&mut self, assessed: &Assessed<'_>, methodology: &Methodology) -> Rated {
+        let opinion = &assessed.opinion;
+        let uncertainty = Uncertainty::of(&opinion.profile, methodology);
+        let caps = all_caps(opinion, &uncertainty, methodology);
+        let attribution = Attribution::of(&opinion.profile, &caps, &methodology.scale);
+        let held = self.hold(assessed, methodology);
+        let grade = capped(held, &caps);
+        let is_default = grade == Grade::D;
+        let score = if is_default { MilliNotch::DEFAULT_EVENT } else { attribution.score };
+        let outlook = self.look_ahead(grade, assessed, methodology);
+        self.watch(assessed, methodology);
+        Rated {
+            grade,
+            score,
+            default_points: score.0.saturating_sub(attribution.score.0),
+            conservative_grade: capped(uncertainty.conservative_grade, &caps).worse(grade),
+            is_provisional: uncertainty.is_provisional(methodology),
+            loss_above_one_percent: loss_above_one_percent(&opinion.profile),
+            profile: opinion.profile.clone(),
+            attribution,
+            uncertainty,
+            outlook,
+            watch: self.watch.as_ref().map(|watch| watch.triggers.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The grade held, before caps: slowly up, quickly down, at once to D.
+    fn hold(&mut self, assessed: &Assessed<'_>, methodology: &Methodology) -> Grade {
+        let expected_loss = assessed.opinion.profile.expected_loss();
+        let raw = methodology.scale.grade(expected_loss);
+        let now = self.hysteresis.unwrap_or(Hysteresis::assigned(raw));
+        let next = if assessed.opinion.is_default {
+            now.default_event().0
+        } else if self.hysteresis.is_none() {
+            now
+        } else {
+            let (next, moved) =
+                now.step(expected_loss, &methodology.scale, &methodology.surveillance);
+            let jumps =
+                raw.notches_below(now.grade) >= methodology.surveillance.jump_notches;
+            match (assessed.occasion, moved) {
+                (Occasion::EpochEnd, _) => next,
+                (Occasion::Trigger, Some(GradeMove::Downgraded { .. })) if jumps => next,
+                (Occasion::Trigger, _) => now,
+            }
+        };
+        self.hysteresis = Some(next);
+        next.grade
+    }
+
+    fn look_ahead(
+        &mut self,
+        grade: Grade,
+        assessed: &Assessed<'_>,
+        methodology: &Methodology,
+    ) -> Outlook {
+        let projected = assessed.projected;
+        let uncertainty = Uncertainty::of(&projected.profile, methodology);
+        let caps = all_caps(projected, &uncertainty, methodology);
+        let model = methodology.scale.grade(projected.profile.expected_loss());
+        let projected =
+            if projected.is_default { Grade::D } else { capped(model, &caps) };
+        let window = usize::from(methodology.surveillance.outlook_better_epochs);
+        self.projections.push_back(projected);
+        while self.projections.len() > window {
+            self.projections.pop_front();
+        }
+        let found =
+            outlook(grade, self.projections.make_contiguous(), &methodology.surveillance);
+        if assessed.occasion == Occasion::Trigger {
+            self.projections.pop_back();
+        }
+        if grade == Grade::D { Outlook::Stable } else { found }
+    }
+
+    fn watch(&mut self, assessed: &Assessed<'_>, methodology: &Methodology) {
+        // The birth of a rating is no change of it.
+        if self.said.is_none() {
+            self.triggers.clear();
+        }
+        if assessed.occasion == Occasion::Trigger && self.triggers.is_empty() {
+            return;
+        }
+        let (next, _) = watch_step(
+            self.watch.take(),
+            assessed.at.epoch(),
+            &self.triggers,
+            Resolution::None,
+            &methodology.surveillance,
+        );
+        self.watch = next;
+        if assessed.occasion == Occasion::EpochEnd {
+            self.triggers.clear();
+        }
+    }
+
+    /// The word to sign: at an action, and once an epoch as a heartbeat.
+    fn report(
+        &mut self,
+        assessed: &Assessed<'_>,
+        action: Option<RatingActionKind>,
+        rated: Option<&Rated>,
+        methodology: &Methodology,
+    ) -> Result<Option<Word>, WordOutOfRange> {
+        let Some(said) = self.said else { return Ok(None) };
+        let epoch = assessed.at.epoch();
+        let is_heartbeat = assessed.occasion == Occasion::EpochEnd
+            && !said.is_withdrawn
+            && self.last_report_epoch.is_none_or(|last| last < epoch);
+        if action.is_none() && !is_heartbeat {
+            return Ok(None);
+        }
+        self.seq = self.seq.saturating_add(1);
+        self.last_report_epoch = Some(epoch);
+        let expected_loss = rated
+            .map_or(ExpectedLossPpt::ZERO, |rated| rated.profile.expected_loss())
+            .0
+            .min(Ppt::ONE.0);
+        let above = rated.map_or(Ppt::ZERO, |rated| rated.loss_above_one_percent);
+        Word::new(WordFields {
+            as_of: assessed.at.timestamp,
+            log_pos: assessed.head.position,
+            seq: self.seq,
+            model: methodology.model_id,
+            flags: flags(&said),
+            grade: said.grade.number(),
+            score: said.score.0,
+            pd: ppb_from_ppt("pd", above.0)?,
+            el: ppb_from_ppt("el", expected_loss)?,
+        })
+        .map(Some)
+    }
+}
+
+/// What to do, given what was said and what is found.
+fn decide(before: Option<Said>, rated: Option<&Rated>) -> (Option<RatingActionKind>, Option<Said>) {
+    let Some(rated) = rated else {
+        return match before {
+            Some(said) if !said.is_withdrawn => {
+                (Some(RatingActionKind::Withdrawn), Some(Said { is_withdrawn: true, ..said }))
+            }
+            other => (None, other),
+        };
+    };
+    let now = Said {
+        grade: rated.grade,
+        score: rated.score,
+        outlook: rated.outlook,
+        is_watch_negative: !rated.watch.is_empty(),
+        is_withdrawn: false,
+    };
+    let action = match before {
+        None => Some(RatingActionKind::Assigned),
+        Some(said) if said.is_withdrawn => Some(RatingActionKind::Assigned),
+        Some(said) if now.grade > said.grade => Some(RatingActionKind::Downgraded),
+        Some(said) if now.grade < said.grade => Some(RatingActionKind::Upgraded),
+        Some(said)
+            if now.outlook != said.outlook
+                || now.is_watch_negative != said.is_watch_negative =>
+        {
+            Some(RatingActionKind::Affirmed)
+        }
+        Some(_) => None,
+    };
+    (action, Some(now))
+}
+
+fn flags(said: &Said) -> Flags {
+    let when = |applies: bool, flag: Flags| if applies { flag } else { Flags::default() };
+    Flags::default()
+        .with(when(said.is_watch_negative, Flags::WATCH_NEGATIVE))
+        .with(when(said.grade == Grade::D, Flags::DEFAULTED))
+        .with(when(said.is_withdrawn, Flags::WITHDRAWN))
+}
+
+fn all_caps(opinion: &Opinion, uncertainty: &Uncertainty, methodology: &Methodology) -> Vec<Cap> {
+    let mut caps = opinion.caps.clone();
+    caps.extend(Cap::of_coverage(uncertainty.coverage, methodology));
+    caps
+}
+
+/// One minus the chance that no block with a mean loss above 1 % of the whole strikes.
+fn loss_above_one_percent(profile: &LossProfile) -> Ppt {
+    let one_percent = Ppt(Ppt::ONE.0 / 100);
+    let quiet = profile
+        .blocks()
+        .iter()
+        .filter(|block| block.severity.times(block.exposure) > one_percent)
+        .fold(Ppt::ONE, |quiet, block| quiet.times(block.hazard.complement()));
+    quiet.complement()
+}
+
+fn hash_of(entity: RatedEntity, verdict: &Result<Rated, NotRated>) -> B256 {
+    let mut bytes = Vec::with_capacity(1024);
+    // Writing to memory does not fail.
+    let _infallible = entity.serialize(&mut bytes);
+    let _infallible = match verdict {
+        Ok(rated) => rated.serialize(&mut bytes),
+        Err(reason) => reason.serialize(&mut bytes),
+    };
+    B256::from(<[u8; 32]>::from(Sha256::digest(&bytes)))
+}
