@@ -20,6 +20,7 @@ use crate::operator_set::{
     SlasherAuthority, WeightedSet, avs_profile, common_blocks, operator_severities, set_caps,
     set_profile,
 };
+use crate::sensitivity::{Sensitivity, set_sensitivities};
 use crate::severity::SeverityRecord;
 use crate::state::experience::{decayed_count, severity_record};
 use crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS;
@@ -101,6 +102,30 @@ pub fn assess(
         EntityKind::Lrt => Opinion::nothing(),
     }
     .all_in(chain, when, methodology)
+}
+
+/// What would move a set's rating, or its AVS's: the model run again with one input changed.
+/// Operators have none yet: what moves them is the sets they serve.
+pub fn sensitivities(
+    chain: &ChainState,
+    entity: &RatedEntity,
+    when: When,
+    methodology: &Methodology,
+) -> Vec<Sensitivity> {
+    let assessor = Assessor { chain, when, methodology };
+    let avs = AvsId(entity.address);
+    let set = match entity.kind {
+        EntityKind::OperatorSet => Some(OperatorSetId { avs, id: entity.operator_set_id }),
+        EntityKind::Avs => assessor
+            .sets_of(avs)
+            .max_by_key(|set| assessor.operator_set(*set).profile.expected_loss()),
+        EntityKind::Operator | EntityKind::Lrt => None,
+    };
+    let found = set.and_then(|set| Some((set, chain.operator_sets.get(&set)?)));
+    found.map_or_else(Vec::new, |(set, found)| {
+        let inputs = assessor.set_inputs(set, found, assessor.service(set, found));
+        set_sensitivities(&inputs, methodology)
+    })
 }
 
 impl Opinion {

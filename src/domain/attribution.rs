@@ -1,7 +1,8 @@
 //! Where a score comes from, and where a change comes from. Both add up exactly.
 //!
-//! Points are handed out by largest remainder over the expected losses; caps are lines of their own.
-//! Changes are split by the three-factor Shapley value in exact rationals. Words are in `rationale`.
+//! Points are handed out by largest remainder over the expected losses; caps are lines of their
+//! own. Changes are split by the three-factor Shapley value in exact rationals. Words are in
+//! `rationale`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +16,11 @@ use crate::decimal::Ppt;
 use crate::grade::{ExpectedLossPpt, Grade, MilliNotch, RatingScale};
 use crate::loss_block::{LossBlock, LossClass, LossProfile, Provenance};
 
-/// Splits `total` by weight: floors first, then one each to the largest remainders, ties by position.
+/// Splits `total` by weight: floors first, then one each to the largest remainders, ties by
+/// position.
 ///
-/// The parts sum to `total`, or are all zero where no weight is above zero. Weights stay below 2^190.
+/// The parts sum to `total`, or are all zero where no weight is above zero. Weights stay below
+/// 2^190.
 #[must_use]
 pub fn hamilton(total: u64, weights: &[U256]) -> Vec<u64> {
     let sum = weights.iter().fold(U256::ZERO, |sum, weight| sum.saturating_add(*weight));
@@ -243,8 +246,8 @@ pub struct ChangeLine {
 
 /// Explains the change between two profiles: all lines sum to the change of the expected loss.
 ///
-/// Exact parts are rounded down, and what is left over goes to the largest remainders, ties by block
-/// and then by factor.
+/// Exact parts are rounded down, and what is left over goes to the largest remainders, ties by
+/// block and then by factor.
 #[must_use]
 pub fn change_lines(before: &LossProfile, after: &LossProfile) -> Vec<ChangeLine> {
     let changes = exact_changes(before, after);

@@ -1,7 +1,7 @@
 //! Exact decimal numbers: parts per trillion and atto.
 //!
-//! Everything the model decides on is one of these two integers. No float enters or leaves here, and
-//! every rounding is half-even and named. The floats live in `hazard`.
+//! Everything the model decides on is one of these two integers. No float enters or leaves here,
+//! and every rounding is half-even and named. The floats live in `hazard`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -73,11 +73,12 @@ impl Ppt {
     }
 }
 
-/// A non-negative decimal at 1e-18: a rate a year, years of exposure, a decayed count, a multiplier.
+/// A non-negative decimal at 1e-18: a rate a year, years of exposure, a decayed count, a
+/// multiplier.
 ///
 /// It is written in JSON as a decimal string, so that no reader turns it into a float. Arithmetic
-/// rounds half-even at the last digit and saturates; the values of the model stay below 1e9, nineteen
-/// orders of magnitude under the limit.
+/// rounds half-even at the last digit and saturates; the values of the model stay below 1e9,
+/// nineteen orders of magnitude under the limit.
 #[derive(
     Debug,
     Clone,

@@ -1,7 +1,7 @@
 //! How an operator's own record moves its hazard away from its group's.
 //!
-//! Group posterior without the operator, times mitigants, times frailty; the product is matched to a
-//! Gamma again. All of it is rational and stays in integers. Probabilities are made in `hazard`.
+//! Group posterior without the operator, times mitigants, times frailty; the product is matched to
+//! a Gamma again. All of it is rational and stays in integers. Probabilities are made in `hazard`.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,9 @@
 //! Yearly rates to probabilities and back: the one room with floats.
 //!
 //! Every transcendental is the pure-Rust `libm`, every intermediate is IEEE double without fused
-//! steps, and what leaves is an integer: probabilities in parts per trillion, rates and quantiles at
-//! 1e-18, rounded half-even. Experience is counted in `experience`, operators are judged in `frailty`.
+//! steps, and what leaves is an integer: probabilities in parts per trillion, rates and quantiles
+//! at 1e-18, rounded half-even. Experience is counted in `experience`, operators are judged in
+//! `frailty`.
 #![expect(
     clippy::float_arithmetic,
     clippy::as_conversions,

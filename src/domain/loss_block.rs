@@ -212,8 +212,8 @@ impl LossBlock {
         }
     }
 
-    /// The same block with its rate shared by a group. Faults in one set and in all sets at once have
-    /// one rate in common, so they are one group.
+    /// The same block with its rate shared by a group. Faults in one set and in all sets at once
+    /// have one rate in common, so they are one group.
     #[must_use]
     pub fn in_group(self, id: &str, hazard: &Hazard) -> Self {
         let class = if self.class == LossClass::C1Wide { LossClass::C1 } else { self.class };
@@ -264,9 +264,9 @@ pub struct LossProfile {
 impl LossProfile {
     /// Orders the blocks by id and sets their expected losses.
     ///
-    /// The exact sum is rounded half-even to a part per trillion once; the parts that rounding leaves
-    /// over go to the blocks with the largest rests, ties by id. So each block is within one part of
-    /// its product and the sum is the rounded total.
+    /// The exact sum is rounded half-even to a part per trillion once; the parts that rounding
+    /// leaves over go to the blocks with the largest rests, ties by id. So each block is within one
+    /// part of its product and the sum is the rounded total.
     #[must_use]
     pub fn settle(mut blocks: Vec<LossBlock>) -> Self {
         let key = |block: &LossBlock| (block.hazard, block.severity, block.exposure);

@@ -126,8 +126,8 @@ impl Claim {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Mitigant {
-    /// Policy-enforced anti-slasher in secure hardware. Only for rulesets that its policy names; for
-    /// others the caller leaves it out.
+    /// Policy-enforced anti-slasher in secure hardware. Only for rulesets that its policy names;
+    /// for others the caller leaves it out.
     AntiSlasher,
     /// Remote signer with a slashing-protection database.
     RemoteSigner,

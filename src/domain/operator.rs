@@ -51,8 +51,8 @@ pub struct OperatorInputs {
     pub operator: String,
     /// Its positions; each set once.
     pub positions: Vec<SetPosition>,
-    /// Share of the delegated stake that is not allocated and could be before a delegator can leave.
-    /// It counts as latent in the worst of the positions.
+    /// Share of the delegated stake that is not allocated and could be before a delegator can
+    /// leave. It counts as latent in the worst of the positions.
     pub unencumbered: Ppt,
 }
 

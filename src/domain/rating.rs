@@ -13,7 +13,7 @@ use crate::assess::{Basis, Opinion};
 use crate::attribution::Attribution;
 use crate::block::BlockRef;
 use crate::canonical::CanonicalHead;
-use crate::cap::{Cap, capped};
+use crate::cap::{Cap, CapReason, capped};
 use crate::decimal::Ppt;
 use crate::event::RatingActionKind;
 use crate::grade::{ExpectedLossPpt, Grade, MilliNotch};
@@ -88,14 +88,12 @@ pub struct Rating {
 pub struct Rated {
     /// The grade, after hysteresis and caps.
     pub grade: Grade,
-    /// The score: the model's, after caps; of a default the scale's end.
+    /// The score of today's figures, after caps.
     pub score: MilliNotch,
     /// Loss blocks.
     pub profile: LossProfile,
     /// The blocks' and caps' points.
     pub attribution: Attribution,
-    /// Points that a default event adds to the attribution, so that it sums to the score.
-    pub default_points: u16,
     /// Interval, coverage, sufficiency.
     pub uncertainty: Uncertainty,
     /// The conservative grade, after caps.
@@ -166,18 +164,18 @@ impl Standing {
     fn rated(&mut self, assessed: &Assessed<'_>, methodology: &Methodology) -> Rated {
         let opinion = &assessed.opinion;
         let uncertainty = Uncertainty::of(&opinion.profile, methodology);
-        let caps = all_caps(opinion, &uncertainty, methodology);
-        let attribution = Attribution::of(&opinion.profile, &caps, &methodology.scale);
         let held = self.hold(assessed, methodology);
+        let mut caps = all_caps(opinion, &uncertainty, methodology);
+        if held == Grade::D {
+            caps.extend(Cap::of(CapReason::DefaultEvent, methodology));
+        }
+        let attribution = Attribution::of(&opinion.profile, &caps, &methodology.scale);
         let grade = capped(held, &caps);
-        let is_default = grade == Grade::D;
-        let score = if is_default { MilliNotch::DEFAULT_EVENT } else { attribution.score };
         let outlook = self.look_ahead(grade, assessed, methodology);
         self.watch(assessed, methodology);
         Rated {
             grade,
-            score,
-            default_points: score.0.saturating_sub(attribution.score.0),
+            score: attribution.score,
             conservative_grade: capped(uncertainty.conservative_grade, &caps).worse(grade),
             is_provisional: uncertainty.is_provisional(methodology),
             loss_above_one_percent: loss_above_one_percent(&opinion.profile),

@@ -1,7 +1,7 @@
 //! How much of an allocation an incident takes: a full loss with some probability, else a part.
 //!
-//! Both are priors that move with each incident. Only chain-observed shares of the allocation count;
-//! what is known only as a lower bound is the caller's to leave out.
+//! Both are priors that move with each incident. Only chain-observed shares of the allocation
+//! count; what is known only as a lower bound is the caller's to leave out.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Grades over time: hysteresis, outlook and watch.
 //!
-//! A grade follows the expected loss slowly upwards and quickly downwards, and a single day does not
-//! make it flap. State goes in and comes out; the caller stores it. What happened on the chain is
-//! decided by the fold, which names the triggers.
+//! A grade follows the expected loss slowly upwards and quickly downwards, and a single day does
+//! not make it flap. State goes in and comes out; the caller stores it. What happened on the chain
+//! is decided by the fold, which names the triggers.
 
 use std::collections::BTreeSet;
 

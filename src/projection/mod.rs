@@ -16,8 +16,6 @@ use sqlx::PgConnection;
 
 use copy::TableRows;
 
-pub use ratings::not_rated_sentence;
-
 /// Bytes of waiting rows after which they are copied to the database: memory stays bounded however
 /// long the log is.
 const FLUSH_BYTES: usize = 8 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use assay_domain::grade::Grade;
 use assay_domain::rating::{Rated, Rating};
+use assay_domain::rationale::not_rated_sentence;
 use assay_domain::surveillance::Outlook;
 use assay_domain::uncertainty::NotRated;
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ impl ReadModel {
         let row = self.tables.assessments.bytes(rating.assessment_hash.as_slice());
         match &rating.verdict {
             Err(reason) => {
-                row.null().text(&not_rated_sentence(reason));
+                row.null().text(&not_rated_sentence(*reason));
                 for _ in 0..7 {
                     row.null();
                 }
@@ -116,20 +117,6 @@ const fn outlook_number(outlook: Outlook) -> i8 {
     }
 }
 
-/// Why there is no rating, in a sentence.
-pub fn not_rated_sentence(reason: &NotRated) -> String {
-    match reason {
-        NotRated::NothingKnown => {
-            "No allocation of it is in the log, so nothing that it could lose is known.".to_owned()
-        }
-        NotRated::CoverageTooLow { coverage, needed } => format!(
-            "Only {} % of the expected loss rests on evidence, {} % is needed.",
-            coverage.0 / 10_000_000_000,
-            needed.0 / 10_000_000_000
-        ),
-    }
-}
-
 /// The lines of the attribution; their points sum to the score.
 fn attribution(rated: &Rated) -> Value {
     let blocks = rated.profile.blocks().iter().zip(&rated.attribution.blocks);
@@ -148,9 +135,6 @@ fn attribution(rated: &Rated) -> Value {
         })
         .collect();
     lines.extend(rated.attribution.caps.iter().map(|cap| extra_line(cap.reason.name(), cap.points)));
-    if rated.default_points > 0 {
-        lines.push(extra_line("default", rated.default_points));
-    }
     Value::Array(lines)
 }
 

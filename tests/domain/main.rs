@@ -4,6 +4,7 @@ mod model_attribution;
 mod model_experience;
 mod model_hazard;
 mod model_methodology;
+mod model_rationale;
 mod model_scale;
 mod model_sets;
 mod model_support;

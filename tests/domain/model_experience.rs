@@ -1,5 +1,6 @@
 //! Experience, frailty, mitigants and severities.
 
+use alloy_primitives::U256;
 use assay_domain::decimal::{Atto, Ppt};
 use assay_domain::exposure::{DecayedExposure, EpochReversed, is_above_dust};
 use assay_domain::frailty::{
@@ -14,6 +15,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::model_support::{atto, methodology, vector, within_1e12, within_a_ppt};
+
+const EVERY_MITIGANT: [Mitigant; 4] =
+    [Mitigant::AntiSlasher, Mitigant::RemoteSigner, Mitigant::Dvt, Mitigant::Doppelganger];
 
 fn decimal(text: &str) -> Atto {
     text.parse().unwrap()
@@ -148,9 +152,7 @@ fn covariates_raise_and_are_clamped() {
         sets_served: 20,
     };
     assert_eq!(fine.multiplier(&mitigation), Atto::ONE);
-    let all =
-        [Mitigant::AntiSlasher, Mitigant::RemoteSigner, Mitigant::Dvt, Mitigant::Doppelganger];
-    let all = all.map(|mitigant| (mitigant, Atto::ONE));
+    let all = EVERY_MITIGANT.map(|mitigant| (mitigant, Atto::ONE));
     let class = OperatorClass::SigningFault;
     assert_eq!(hazard_multiplier(class, &all, &fine, &mitigation), decimal("0.1"));
     let one = [(Mitigant::AntiSlasher, Atto::ONE)];
@@ -183,10 +185,7 @@ fn severities_start_at_the_table_and_move() {
 #[test]
 fn dust_is_no_experience() {
     let exposure = methodology().exposure;
-    let eth = |value: u64| {
-        alloy_primitives::U256::from(value)
-            * alloy_primitives::U256::from(10).pow(alloy_primitives::U256::from(18))
-    };
+    let eth = |value: u64| U256::from(value) * U256::from(10).pow(U256::from(18));
     assert!(is_above_dust(eth(32), eth(32_000), &exposure));
     assert!(!is_above_dust(eth(31), eth(31), &exposure));
     assert!(!is_above_dust(eth(32), eth(32_001), &exposure));
@@ -194,7 +193,9 @@ fn dust_is_no_experience() {
 
 proptest! {
     #[test]
-    fn decay_does_not_depend_on_the_batch(stops in prop::collection::vec((0..2_000_u64, 0..3_u8), 0..20)) {
+    fn decay_does_not_depend_on_the_batch(
+        stops in prop::collection::vec((0..2_000_u64, 0..3_u8), 0..20),
+    ) {
         let decay = methodology().decay;
         let mut stops = stops;
         stops.sort_unstable();
@@ -220,7 +221,7 @@ proptest! {
 
     #[test]
     fn mitigants_in_any_order_give_the_same(
-        order in Just([Mitigant::AntiSlasher, Mitigant::RemoteSigner, Mitigant::Dvt, Mitigant::Doppelganger]).prop_shuffle(),
+        order in Just(EVERY_MITIGANT).prop_shuffle(),
         credit in 0..=1_000_000_u64,
     ) {
         let mitigation = methodology().mitigation;
@@ -229,13 +230,17 @@ proptest! {
         sorted.sort_unstable();
         let multiplier = |mitigants: [Mitigant; 4]| {
             let credits = mitigants.map(|mitigant| (mitigant, credit));
-            hazard_multiplier(OperatorClass::SigningFault, &credits, &Covariates::default(), &mitigation)
+            let none = Covariates::default();
+            hazard_multiplier(OperatorClass::SigningFault, &credits, &none, &mitigation)
         };
         prop_assert_eq!(multiplier(order), multiplier(sorted));
     }
 
     #[test]
-    fn a_worse_incident_is_never_a_lower_severity(a in 0..=1_000_000_000_000_u64, b in 0..=1_000_000_000_000_u64) {
+    fn a_worse_incident_is_never_a_lower_severity(
+        a in 0..=1_000_000_000_000_u64,
+        b in 0..=1_000_000_000_000_u64,
+    ) {
         let parameters = methodology().severity;
         let after = |share| {
             let mut record = SeverityRecord::default();

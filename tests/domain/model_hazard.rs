@@ -89,7 +89,10 @@ proptest! {
     }
 
     #[test]
-    fn less_slack_is_never_less_corruption(a in -2_000_000_000_000..2_000_000_000_000_i64, b in -2_000_000_000_000..2_000_000_000_000_i64) {
+    fn less_slack_is_never_less_corruption(
+        a in -2_000_000_000_000..2_000_000_000_000_i64,
+        b in -2_000_000_000_000..2_000_000_000_000_i64,
+    ) {
         let corruption = methodology().corruption;
         let rate = |slack| corruption_rate(Some(Slack(slack)), &corruption);
         prop_assert!(rate(a.min(b)) >= rate(a.max(b)));

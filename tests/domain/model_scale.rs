@@ -64,7 +64,10 @@ fn the_credora_letter_answers_the_other_question() {
 
 proptest! {
     #[test]
-    fn more_loss_is_never_a_better_grade_or_score(a in 0..=1_000_000_000_000_u64, b in 0..=1_000_000_000_000_u64) {
+    fn more_loss_is_never_a_better_grade_or_score(
+        a in 0..=1_000_000_000_000_u64,
+        b in 0..=1_000_000_000_000_u64,
+    ) {
         let scale = methodology().scale;
         let (low, high) = (ExpectedLossPpt(a.min(b)), ExpectedLossPpt(a.max(b)));
         prop_assert!(scale.grade(low) <= scale.grade(high));

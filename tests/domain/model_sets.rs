@@ -13,9 +13,9 @@ use assay_domain::methodology::Methodology;
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::operator::{OperatorInputs, SetPosition, operator_profile};
 use assay_domain::operator_set::{
-    Member, RecipientKind, Redistribution, Service, SetInputs, SetProvenance, SetSeverities,
-    SlasherAuthority, VetoProfile, WeightedSet, avs_profile, common_blocks, operator_severities,
-    set_caps, set_profile,
+    Member, RecipientKind, Redistribution, Service, SetInputs, SetProvenance, SlasherAuthority,
+    VetoProfile, WeightedSet, avs_profile, common_blocks, operator_severities, set_caps,
+    set_profile,
 };
 use assay_domain::ruleset::Complexity;
 use assay_domain::severity::Severity;
@@ -23,34 +23,9 @@ use assay_domain::uncertainty::{NotRated, Uncertainty, coverage, not_rated};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::model_support::{atto, block, methodology, vector, within_a_ppt};
+use crate::model_support::{atto, block, methodology, unknown_set, vector, within_a_ppt};
 
 const QUARTERS_A_POINT: u128 = 4;
-
-fn unknown_set(methodology: &Methodology) -> SetInputs {
-    SetInputs {
-        set: "s".to_owned(),
-        group: "none|eigenlayer".to_owned(),
-        complexity: None,
-        slashes_liveness: false,
-        slash_max: None,
-        authority: SlasherAuthority::EoaOrUnknown,
-        redistribution: Redistribution::Burned,
-        veto: None,
-        alpha: None,
-        slack: None,
-        live_years: Atto::ZERO,
-        incidents_c3: Atto::ZERO,
-        incidents_c4: Atto::ZERO,
-        severities: SetSeverities::default(),
-        provenance: SetProvenance {
-            c3: Provenance::Prior,
-            c4: Provenance::Prior,
-            c5: Provenance::Prior,
-        },
-        service: Service::prior_benchmark(methodology),
-    }
-}
 
 fn archetype(row: &Value, methodology: &Methodology) -> SetInputs {
     let inputs = &row["inputs"];
@@ -395,9 +370,11 @@ fn v18_interval_of_a_profile() {
 proptest! {
     #[test]
     fn a_worse_set_never_expects_less(
-        quarters in 0..20_u16, worse_quarters in 0..8_u16, slack in -1_500_000_000_000..1_500_000_000_000_i64,
-        less_slack in 0..500_000_000_000_i64, alpha in 0..=500_000_000_000_u64, more_alpha in 0..=500_000_000_000_u64,
-        years in 0..5_u64, incidents in 0..3_u64,
+        (quarters, more_quarters) in (0..20_u16, 0..8_u16),
+        slack in -1_500_000_000_000..1_500_000_000_000_i64,
+        less_slack in 0..500_000_000_000_i64,
+        (alpha, more_alpha) in (0..=500_000_000_000_u64, 0..=500_000_000_000_u64),
+        (years, incidents) in (0..5_u64, 0..3_u64),
     ) {
         let methodology = methodology();
         let base = SetInputs {
@@ -407,13 +384,15 @@ proptest! {
             live_years: Atto::from_whole(years),
             ..unknown_set(&methodology)
         };
+        let more_complex = Complexity { quarters: quarters + more_quarters };
+        let redistribution = Redistribution::Immediate(RecipientKind::Eoa);
         let worse = [
-            SetInputs { complexity: Some(Complexity { quarters: quarters + worse_quarters }), ..base.clone() },
+            SetInputs { complexity: Some(more_complex), ..base.clone() },
             SetInputs { slack: Some(Slack(slack - less_slack)), ..base.clone() },
             SetInputs { alpha: Some(Ppt(alpha + more_alpha)), ..base.clone() },
             SetInputs { incidents_c3: Atto::from_whole(incidents), ..base.clone() },
             SetInputs { incidents_c4: Atto::from_whole(incidents), ..base.clone() },
-            SetInputs { redistribution: Redistribution::Immediate(RecipientKind::Eoa), ..base.clone() },
+            SetInputs { redistribution, ..base.clone() },
             SetInputs { slashes_liveness: true, ..base.clone() },
         ];
         let loss = |inputs: &SetInputs| set_profile(inputs, &methodology).expected_loss();
@@ -424,15 +403,19 @@ proptest! {
 
     #[test]
     fn more_allocated_is_never_less_loss_and_order_does_not_matter(
-        shares in prop::collection::vec((0..200_000_000_000_u64, 0..200_000_000_000_u64), 1..5), more in 0..100_000_000_000_u64,
+        shares in prop::collection::vec((0..200_000_000_000_u64, 0..200_000_000_000_u64), 1..5),
+        more in 0..100_000_000_000_u64,
     ) {
         let methodology = methodology();
-        let positions: Vec<SetPosition> = shares.iter().zip('a'..).map(|((allocated, latent), set)| SetPosition {
-            allocated: Ppt(*allocated), latent: Ppt(*latent), ..position(&set.to_string(), "0", &methodology)
-        }).collect();
+        let at = |((allocated, latent), set): (&(u64, u64), char)| SetPosition {
+            allocated: Ppt(*allocated),
+            latent: Ppt(*latent),
+            ..position(&set.to_string(), "0", &methodology)
+        };
+        let positions: Vec<SetPosition> = shares.iter().zip('a'..).map(at).collect();
         let mut more_allocated = positions.clone();
         more_allocated[0].allocated.0 += more;
-        let loss = |positions: Vec<SetPosition>| operator_profile(&operator(positions), &methodology);
+        let loss = |positions| operator_profile(&operator(positions), &methodology);
         let base = loss(positions.clone());
         prop_assert!(loss(more_allocated).expected_loss() >= base.expected_loss());
         let mut reversed = positions;

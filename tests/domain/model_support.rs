@@ -4,6 +4,9 @@ use assay_domain::decimal::{Atto, Ppt};
 use assay_domain::grade::ExpectedLossPpt;
 use assay_domain::loss_block::{LossBlock, LossClass, Provenance};
 use assay_domain::methodology::Methodology;
+use assay_domain::operator_set::{
+    Redistribution, Service, SetInputs, SetProvenance, SetSeverities, SlasherAuthority,
+};
 use serde_json::Value;
 
 /// One vector by its id.
@@ -69,5 +72,31 @@ pub(crate) fn block(id: &str, hazard: Ppt, severity: Ppt, exposure: Ppt) -> Loss
         group: None,
         own_cv2: Atto::ZERO,
         credibility: Ppt::ZERO,
+    }
+}
+
+/// A set of which nothing is known.
+pub(crate) fn unknown_set(methodology: &Methodology) -> SetInputs {
+    SetInputs {
+        set: "s".to_owned(),
+        group: "none|eigenlayer".to_owned(),
+        complexity: None,
+        slashes_liveness: false,
+        slash_max: None,
+        authority: SlasherAuthority::EoaOrUnknown,
+        redistribution: Redistribution::Burned,
+        veto: None,
+        alpha: None,
+        slack: None,
+        live_years: Atto::ZERO,
+        incidents_c3: Atto::ZERO,
+        incidents_c4: Atto::ZERO,
+        severities: SetSeverities::default(),
+        provenance: SetProvenance {
+            c3: Provenance::Prior,
+            c4: Provenance::Prior,
+            c5: Provenance::Prior,
+        },
+        service: Service::prior_benchmark(methodology),
     }
 }

@@ -1,0 +1,360 @@
+//! A rating in plain sentences, written from its numbers.
+//!
+//! No sentence contains text from a chain or from an attestation: only ids of blocks, causes,
+//! grades and numbers. What would move the rating is worked out in `sensitivity`.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+use crate::attribution::{Attribution, BlockLine};
+use crate::cap::CapReason;
+use crate::decimal::{Ppt, mul_div_half_even};
+use crate::grade::{ExpectedLossPpt, Grade, RatingScale};
+use crate::hazard::Slack;
+use crate::loss_block::LossClass;
+use crate::methodology::Methodology;
+use crate::mitigation::Mitigant;
+use crate::operator_set::{RecipientKind, Redistribution, SlasherAuthority};
+use crate::sensitivity::{Change, Sensitivity, thresholds};
+use crate::uncertainty::{NotRated, Uncertainty};
+
+/// Blocks that are named one by one; the others are summed up. A reader stops after five.
+const DRIVERS_MAX: usize = 5;
+
+/// Blocks whose thresholds are told. More repeat the same distance.
+const THRESHOLDS_MAX: usize = 2;
+
+/// The sentences of a rating.
+#[derive(
+    Debug,
+    Clone,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    BorshSerialize,
+    BorshDeserialize,
+)]
+pub struct Rationale {
+    /// Grade and expected loss.
+    pub headline: String,
+    /// What the score consists of, the largest part first, then the ceilings that bind.
+    pub drivers: Vec<String>,
+    /// What would make the rating better.
+    pub raises: Vec<String>,
+    /// What would make it worse.
+    pub lowers: Vec<String>,
+    /// How sure it is.
+    pub limits: Vec<String>,
+}
+
+/// Writes the sentences. `published` is the grade after hysteresis and caps.
+#[must_use]
+pub fn rationale(
+    published: Grade,
+    attribution: &Attribution,
+    uncertainty: &Uncertainty,
+    sensitivities: &[Sensitivity],
+    methodology: &Methodology,
+) -> Rationale {
+    let (better, worse): (Vec<&Sensitivity>, Vec<&Sensitivity>) = sensitivities
+        .iter()
+        .filter(|sensitivity| moves(sensitivity, attribution))
+        .partition(|sensitivity| improves(sensitivity, attribution));
+    let (falls, rises) = threshold_sentences(attribution, &methodology.scale);
+    Rationale {
+        headline: headline(published, attribution, uncertainty, methodology),
+        drivers: drivers(attribution),
+        raises: ceilings_lifted(attribution)
+            .into_iter()
+            .chain(better.into_iter().map(sensitivity_sentence))
+            .chain(falls)
+            .collect(),
+        lowers: worse.into_iter().map(sensitivity_sentence).chain(rises).collect(),
+        limits: limits(uncertainty, methodology),
+    }
+}
+
+/// Says why there is no rating.
+#[must_use]
+pub fn not_rated_sentence(reason: NotRated) -> String {
+    match reason {
+        NotRated::NothingKnown => {
+            "Not rated: nothing is known that could lose anything.".to_owned()
+        }
+        NotRated::CoverageTooLow { coverage, needed } => format!(
+            "Not rated: {} % of the expected loss rests on evidence, {} % is needed, and no \
+             component was read from the chain.",
+            percent(coverage.0),
+            percent(needed.0),
+        ),
+    }
+}
+
+/// Per cent with at most three significant digits, rounded half-even.
+#[must_use]
+pub fn percent(ppt: u64) -> String {
+    const PERCENT_DIGITS: usize = 10;
+    let length = ppt.checked_ilog10().unwrap_or(0);
+    let dropped = length.saturating_sub(2);
+    let rounded = mul_div_half_even(ppt.into(), 1, 10_u128.saturating_pow(dropped));
+    let dropped = usize::try_from(dropped).unwrap_or(PERCENT_DIGITS);
+    let (kept, dropped) =
+        if rounded == 1_000 { (100, dropped.saturating_add(1)) } else { (rounded, dropped) };
+    let decimals = PERCENT_DIGITS.saturating_sub(dropped);
+    let text = format!("{kept:0>width$}", width = decimals.saturating_add(1));
+    let (whole, fraction) = text.split_at(text.len().saturating_sub(decimals));
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+}
+
+fn headline(
+    published: Grade,
+    attribution: &Attribution,
+    uncertainty: &Uncertainty,
+    methodology: &Methodology,
+) -> String {
+    let suffix = if uncertainty.is_provisional(methodology) { " (p)" } else { "" };
+    let loss = percent(attribution.expected_loss.0);
+    let mut text =
+        format!("{published}{suffix}: {loss} % of the exposure is expected to be lost in a year.");
+    if attribution.grade != attribution.model_grade {
+        text.push_str(&format!(
+            " That alone is {}; a ceiling holds it at {}.",
+            attribution.model_grade, attribution.grade,
+        ));
+    }
+    if published != attribution.grade {
+        text.push_str(&format!(
+            " Today's figures give {}; the rating follows when they have lasted.",
+            attribution.grade,
+        ));
+    }
+    text
+}
+
+fn drivers(attribution: &Attribution) -> Vec<String> {
+    let mut lines: Vec<&BlockLine> = attribution.blocks.iter().collect();
+    lines.sort_by(|a, b| b.expected_loss.cmp(&a.expected_loss).then_with(|| a.id.cmp(&b.id)));
+    let mut sentences: Vec<String> = lines
+        .iter()
+        .take(DRIVERS_MAX)
+        .filter(|line| line.expected_loss > ExpectedLossPpt::ZERO)
+        .map(|line| driver_sentence(line, attribution))
+        .collect();
+    let others = lines.iter().skip(DRIVERS_MAX);
+    let (count, points) = others.fold((0_u32, 0_u16), |(count, points), line| {
+        (count.saturating_add(1), points.saturating_add(line.points))
+    });
+    if count > 0 {
+        sentences.push(format!("The other {count} causes add {points} points."));
+    }
+    let binding = attribution.caps.iter().filter(|cap| cap.points > 0);
+    sentences.extend(binding.map(|cap| {
+        let reason = cap_text(cap.reason);
+        format!("A ceiling of {} adds {} points: {reason}.", cap.ceiling, cap.points)
+    }));
+    sentences
+}
+
+fn driver_sentence(line: &BlockLine, attribution: &Attribution) -> String {
+    let share = mul_div_half_even(
+        line.expected_loss.0.into(),
+        Ppt::ONE.0.into(),
+        attribution.expected_loss.0.into(),
+    );
+    format!(
+        "{}: {}, {} of {} points, expected loss {} %, {} % of all.",
+        line.id,
+        cause(line.class),
+        line.points,
+        attribution.score.0,
+        percent(line.expected_loss.0),
+        percent(u64::try_from(share).unwrap_or(u64::MAX)),
+    )
+}
+
+/// What the grade would be without one of the ceilings, or without all where one does not help.
+fn ceilings_lifted(attribution: &Attribution) -> Vec<String> {
+    let without = |gone: CapReason| {
+        let others = attribution.caps.iter().filter(|cap| cap.reason != gone);
+        others.fold(attribution.model_grade, |grade, cap| grade.worse(cap.ceiling))
+    };
+    let lifted: Vec<String> = attribution
+        .caps
+        .iter()
+        .map(|cap| (cap.reason, without(cap.reason)))
+        .filter(|(_, grade)| *grade < attribution.grade)
+        .map(|(reason, grade)| {
+            let reason = cap_text(reason);
+            format!("Without the ceiling because {reason}, the grade would be {grade}.")
+        })
+        .collect();
+    if lifted.is_empty() && attribution.model_grade < attribution.grade {
+        return vec![format!(
+            "Without any ceiling the grade would be {}.",
+            attribution.model_grade
+        )];
+    }
+    lifted
+}
+
+fn moves(sensitivity: &Sensitivity, attribution: &Attribution) -> bool {
+    (sensitivity.grade, sensitivity.expected_loss) != (attribution.grade, attribution.expected_loss)
+}
+
+fn improves(sensitivity: &Sensitivity, attribution: &Attribution) -> bool {
+    (sensitivity.grade, sensitivity.expected_loss) < (attribution.grade, attribution.expected_loss)
+}
+
+fn sensitivity_sentence(sensitivity: &Sensitivity) -> String {
+    format!(
+        "If {}, the expected loss would be {} % ({}).",
+        change_text(sensitivity.change),
+        percent(sensitivity.expected_loss.0),
+        sensitivity.grade,
+    )
+}
+
+/// What single causes would have to come to for the next grade, better and worse.
+fn threshold_sentences(
+    attribution: &Attribution,
+    scale: &RatingScale,
+) -> (Vec<String>, Vec<String>) {
+    let thresholds = thresholds(attribution, scale);
+    let falls = thresholds.iter().filter_map(|threshold| {
+        let (grade, loss) = threshold.better?;
+        let (now, then) = (percent(threshold.expected_loss.0), percent(loss.0));
+        Some(format!("{} would have to fall from {now} % to {then} % for {grade}.", threshold.id))
+    });
+    let rises = thresholds.iter().filter_map(|threshold| {
+        let (grade, loss) = threshold.worse?;
+        let (now, then) = (percent(threshold.expected_loss.0), percent(loss.0));
+        Some(format!("{} rising from {now} % to {then} % would make it {grade}.", threshold.id))
+    });
+    (falls.take(THRESHOLDS_MAX).collect(), rises.take(THRESHOLDS_MAX).collect())
+}
+
+fn limits(uncertainty: &Uncertainty, methodology: &Methodology) -> Vec<String> {
+    let parameters = &methodology.uncertainty;
+    vec![
+        format!(
+            "With {} % probability the expected loss is between {} % ({}) and {} % ({}).",
+            percent(parameters.interval_level.0),
+            percent(uncertainty.low.0),
+            uncertainty.low_grade,
+            percent(uncertainty.high.0),
+            uncertainty.high_grade,
+        ),
+        format!(
+            "With {} % probability the grade before ceilings is {} or better.",
+            percent(parameters.conservative_level.0),
+            uncertainty.conservative_grade,
+        ),
+        format!(
+            "{} % of the expected loss rests on evidence; own data have a weight of {} %.",
+            percent(uncertainty.coverage.0),
+            percent(uncertainty.data_sufficiency.0),
+        ),
+    ]
+}
+
+fn cause(class: LossClass) -> &'static str {
+    match class {
+        LossClass::C1 => "signing faults",
+        LossClass::C1Wide => "signing faults in all sets at once",
+        LossClass::C2 => "slashes for being absent",
+        LossClass::C3 => "bugs and false slashes of the set's own logic",
+        LossClass::C4 => "abuse or loss of the keys that can slash",
+        LossClass::C5 => "corruption that pays",
+        LossClass::C6 => "the base layer",
+        LossClass::C7 => "the platform's contracts",
+        LossClass::C8 => "the token's contracts and governance",
+    }
+}
+
+fn cap_text(reason: CapReason) -> &'static str {
+    match reason {
+        CapReason::SlasherEoaOrUnknown => "the slasher is a single key or unknown",
+        CapReason::RecipientEoa => "the recipient of slashed stake is a single key",
+        CapReason::RulesetUnpublished => "the ruleset is unpublished",
+        CapReason::CorruptionProfitUnknown => "the profit from corruption is unknown",
+        CapReason::ReserveBelowFull => "reserves are below liabilities",
+        CapReason::ReserveStaleOrAbsent => "the proof of reserve is stale or absent",
+        CapReason::RedemptionsPaused => "redemptions are paused",
+        CapReason::TailAboveHalf => "the worst year in a thousand takes more than half",
+        CapReason::CoverageBelowThreeQuarters => "under three quarters of it rest on evidence",
+        CapReason::CoverageBelowHalf => "less than half of it rests on evidence",
+        CapReason::MitigationUplift => "the operator is too young for all of its mitigants",
+        CapReason::DefaultEvent => "a default is not resolved",
+    }
+}
+
+fn change_text(change: Change) -> String {
+    match change {
+        Change::Authority(authority) => format!("the slasher were {}", authority_text(authority)),
+        Change::Redistribution(to) => redistribution_text(to).to_owned(),
+        Change::Ruleset(complexity) => {
+            format!("a ruleset of complexity {} were published", complexity.to_atto())
+        }
+        Change::VetoAdded => {
+            "an independent resolver attested by a third party could veto slashes".to_owned()
+        }
+        Change::SlackKnown(slack) => {
+            format!("the profit from corruption were known, with a slack of {}", slack_text(slack))
+        }
+        Change::OneMoreIncident(class) => format!("one more incident of {class} were seen"),
+        Change::QuietYear => "another year passed without an incident".to_owned(),
+        Change::MitigantAdded(mitigant) => format!("{} were verified", mitigant_text(mitigant)),
+        Change::MitigantLost(mitigant) => format!("{} lapsed", mitigant_text(mitigant)),
+        Change::Allocated(share) => format!("{} % were allocated", percent(share.0)),
+        Change::AllocationDelayAboveExit => {
+            "new allocations took longer than a delegator needs to leave".to_owned()
+        }
+        Change::AllocationDelayBelowExit => {
+            "new allocations were faster than a delegator can leave".to_owned()
+        }
+    }
+}
+
+fn authority_text(authority: SlasherAuthority) -> &'static str {
+    match authority {
+        SlasherAuthority::Immutable => "an immutable verified contract",
+        SlasherAuthority::TimelockedMultisig => "a multisig with a 14-day timelock",
+        SlasherAuthority::Multisig => "a multisig without a timelock",
+        SlasherAuthority::EoaOrUnknown => "a single key or unknown",
+    }
+}
+
+fn redistribution_text(to: Redistribution) -> &'static str {
+    match to {
+        Redistribution::Burned => "slashed stake were burned",
+        Redistribution::Immediate(RecipientKind::Contract) => {
+            "slashed stake were paid to a contract"
+        }
+        Redistribution::Immediate(RecipientKind::Eoa) => "slashed stake were paid to a single key",
+        Redistribution::Delayed(RecipientKind::Contract) => {
+            "slashed stake were paid to a contract after the delay"
+        }
+        Redistribution::Delayed(RecipientKind::Eoa) => {
+            "slashed stake were paid to a single key after the delay"
+        }
+        Redistribution::SelfControlled(_) => "slashed stake were paid to those who can slash",
+    }
+}
+
+fn mitigant_text(mitigant: Mitigant) -> &'static str {
+    match mitigant {
+        Mitigant::AntiSlasher => "an anti-slasher in secure hardware",
+        Mitigant::RemoteSigner => "a remote signer with a slashing-protection database",
+        Mitigant::Dvt => "distributed validator technology",
+        Mitigant::Doppelganger => "doppelganger detection",
+    }
+}
+
+fn slack_text(Slack(slack): Slack) -> String {
+    let sign = if slack < 0 { "-" } else { "" };
+    format!("{sign}{}", Ppt(slack.unsigned_abs()))
+}
