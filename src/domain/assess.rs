@@ -12,7 +12,7 @@ use crate::decimal::{Atto, Ppt};
 use crate::frailty::{ExpectedAt, Hazard, OperatorRecord, leave_one_out};
 use crate::hazard::GammaRate;
 use crate::id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StrategyId};
-use crate::loss_block::{LossProfile, Provenance, platform_block};
+use crate::loss_block::{LossBlock, LossProfile, Provenance, platform_block};
 use crate::methodology::Methodology;
 use crate::operator::{OperatorInputs, SetPosition, operator_profile};
 use crate::operator_set::{
@@ -124,7 +124,8 @@ pub fn sensitivities(
     let found = set.and_then(|set| Some((set, chain.operator_sets.get(&set)?)));
     found.map_or_else(Vec::new, |(set, found)| {
         let inputs = assessor.set_inputs(set, found, assessor.service(set, found));
-        set_sensitivities(&inputs, methodology)
+        let platform = platform(chain, when, methodology);
+        set_sensitivities(&inputs, std::slice::from_ref(&platform), methodology)
     })
 }
 
@@ -132,10 +133,7 @@ impl Opinion {
     /// Scope A: with what the platform's own contracts can lose (methodology §2.0).
     fn all_in(mut self, chain: &ChainState, when: When, methodology: &Methodology) -> Self {
         if !self.profile.blocks().is_empty() {
-            let epochs = when.epoch.saturating_sub(chain.first_epoch.unwrap_or(when.epoch));
-            let days = Atto(u128::from(epochs).saturating_mul(Atto::ONE.0));
-            let years = days.saturating_div(methodology.clock.days_per_year);
-            self.profile = self.profile.with([platform_block(PLATFORM, years, methodology)]);
+            self.profile = self.profile.with([platform(chain, when, methodology)]);
         }
         self
     }
@@ -148,6 +146,14 @@ impl Opinion {
             basis: Basis::Nothing,
         }
     }
+}
+
+/// What the platform's own contracts can lose, less the longer they are seen to live.
+fn platform(chain: &ChainState, when: When, methodology: &Methodology) -> LossBlock {
+    let epochs = when.epoch.saturating_sub(chain.first_epoch.unwrap_or(when.epoch));
+    let days = Atto(u128::from(epochs).saturating_mul(Atto::ONE.0));
+    let years = days.saturating_div(methodology.clock.days_per_year);
+    platform_block(PLATFORM, years, methodology)
 }
 
 struct Assessor<'a> {

@@ -10,7 +10,7 @@ use crate::attribution::Attribution;
 use crate::decimal::{Atto, Ppt};
 use crate::grade::{ExpectedLossPpt, Grade, RatingScale};
 use crate::hazard::Slack;
-use crate::loss_block::LossClass;
+use crate::loss_block::{LossBlock, LossClass};
 use crate::methodology::Methodology;
 use crate::mitigation::Mitigant;
 use crate::operator_set::{
@@ -83,11 +83,17 @@ pub struct Sensitivity {
     pub grade: Grade,
 }
 
-/// Runs the model of a set again, once for each input that could be otherwise.
+/// Runs the model of a set again, once for each input that could be otherwise. `all_in` are the
+/// blocks that the rating counts beside the set's own.
 #[must_use]
-pub fn set_sensitivities(inputs: &SetInputs, methodology: &Methodology) -> Vec<Sensitivity> {
+pub fn set_sensitivities(
+    inputs: &SetInputs,
+    all_in: &[LossBlock],
+    methodology: &Methodology,
+) -> Vec<Sensitivity> {
     let run = |(change, changed): (Change, SetInputs)| {
-        let expected_loss = set_profile(&changed, methodology).expected_loss();
+        let profile = set_profile(&changed, methodology).with(all_in.iter().cloned());
+        let expected_loss = profile.expected_loss();
         let caps = set_caps(&changed, methodology);
         let grade = crate::cap::capped(methodology.scale.grade(expected_loss), &caps);
         Sensitivity { change, expected_loss, grade }

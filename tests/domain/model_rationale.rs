@@ -44,7 +44,7 @@ fn a_set_is_explained_in_sentences() {
     let caps = set_caps(&inputs, &methodology);
     let attribution = Attribution::of(&profile, &caps, &methodology.scale);
     let uncertainty = Uncertainty::of(&profile, &methodology);
-    let sensitivities = set_sensitivities(&inputs, &methodology);
+    let sensitivities = set_sensitivities(&inputs, &[], &methodology);
     let found =
         rationale(attribution.grade, &attribution, &uncertainty, &sensitivities, &methodology);
     let text = [vec![found.headline], found.drivers, found.raises, found.lowers, found.limits]
@@ -78,7 +78,7 @@ fn a_slasher_behind_a_timelock_is_one_changed_input() {
     let methodology = methodology();
     let inputs = unknown_set(&methodology);
     let change = Change::Authority(SlasherAuthority::TimelockedMultisig);
-    let sensitivities = set_sensitivities(&inputs, &methodology);
+    let sensitivities = set_sensitivities(&inputs, &[], &methodology);
     let found = sensitivities.iter().find(|sensitivity| sensitivity.change == change).unwrap();
     let authority = SlasherAuthority::TimelockedMultisig;
     let changed = SetInputs { authority, ..inputs.clone() };

@@ -1,0 +1,226 @@
+//! The shell of the rating model: read the canonical log, fold it, rate, write down.
+//!
+//! No rule lives here. [`Engine`] takes the canonical log entry by entry and is the same for a live
+//! node, an import and `assay verify`; only what happens to its ratings differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy::primitives::B256;
+use assay_domain::assess::{self, When};
+use assay_domain::canonical::{CanonicalHead, Canonicalizer, EpochEnd};
+use assay_domain::methodology::Methodology;
+use assay_domain::rating::{Assessed, Occasion, Rating, Standing};
+use assay_domain::state::{ChainState, CorruptHistory};
+use assay_domain::surveillance::WatchTrigger;
+use assay_domain::word::WordOutOfRange;
+use assay_domain::{
+    BlockRef, ChainId, Event, Fact, FactKey, OperatorSetId, RatedEntity, State,
+};
+
+/// Folding or rating failed. The store is corrupt or the model has a bug; nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum RatingError {
+    /// The log contradicts itself.
+    #[error("the log contradicts itself; run `assay verify`")]
+    Corrupt(#[from] CorruptHistory),
+    /// A rating does not fit the contract's word.
+    #[error("the rating of {entity} at block {block} fits no word; please report this")]
+    Word {
+        /// Whose rating.
+        entity: RatedEntity,
+        /// At which block.
+        block: u64,
+        /// What does not fit.
+        #[source]
+        source: WordOutOfRange,
+    },
+}
+
+/// Takes what the engine finds, in order.
+pub trait Observer {
+    /// A fact was folded.
+    fn fact_folded(&mut self, fact: &Fact, chain: &ChainState, head: CanonicalHead);
+    /// An entity was rated. `chain` is the state it rests on.
+    fn rated(&mut self, rating: &Rating, chain: &ChainState, methodology: &Methodology);
+    /// A block's last entry, a fact or an epoch's end, and its ratings are done.
+    fn block_ended(&mut self, chain_id: ChainId, block: BlockRef, head: CanonicalHead);
+}
+
+/// The fold and the ratings over it.
+#[derive(Debug)]
+pub struct Engine<'a, O> {
+    /// What it tells.
+    pub observer: O,
+    methodology: &'a Methodology,
+    state: State,
+    canonicalizer: Canonicalizer,
+    /// Newest final block of each chain: epochs end up to there.
+    finalized: BTreeMap<ChainId, u64>,
+    standings: BTreeMap<RatedEntity, Standing>,
+    open: Option<(ChainId, BlockRef)>,
+    /// Whom the open block's events make us rate again.
+    due: BTreeSet<RatedEntity>,
+}
+
+impl<'a, O: Observer> Engine<'a, O> {
+    /// An engine at the start of the log. `seqs` are counters to go on from after a restatement.
+    pub fn new(
+        methodology: &'a Methodology,
+        finalized: BTreeMap<ChainId, u64>,
+        seqs: &BTreeMap<RatedEntity, u32>,
+        observer: O,
+    ) -> Self {
+        let standings = seqs
+            .iter()
+            .map(|(entity, seq)| (*entity, Standing { seq: *seq, ..Standing::default() }))
+            .collect();
+        Self {
+            observer,
+            methodology,
+            state: State::default(),
+            canonicalizer: Canonicalizer::new(methodology.clock.slot_seconds.clone()),
+            finalized,
+            standings,
+            open: None,
+            due: BTreeSet::new(),
+        }
+    }
+
+    /// Where the canonical log stands.
+    pub const fn head(&self) -> CanonicalHead {
+        self.canonicalizer.head()
+    }
+
+    /// The state so far.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// More blocks became final.
+    pub fn set_finalized(&mut self, finalized: BTreeMap<ChainId, u64>) {
+        self.finalized = finalized;
+    }
+
+    /// Takes the next canonical fact, with the store's canonical hash up to it.
+    pub fn fact(&mut self, fact: &Fact, hash: &B256) -> Result<(), RatingError> {
+        let place = (fact.chain_id, fact.block);
+        if self.open.is_some_and(|open| open != place) {
+            self.close_block()?;
+        }
+        if self.open.is_none() {
+            self.end_epochs(Some(fact.key()))?;
+        }
+        self.open = Some(place);
+        self.state.apply(fact)?;
+        let head = self.canonicalizer.append(fact, hash.as_slice());
+        if let Some(chain) = self.state.chains.get(&fact.chain_id) {
+            self.observer.fact_folded(fact, chain, head);
+        }
+        self.note(fact);
+        Ok(())
+    }
+
+    /// Rates what the last block and the epochs that ended since make due.
+    pub fn finish(&mut self) -> Result<(), RatingError> {
+        self.close_block()?;
+        self.end_epochs(None)
+    }
+
+    fn end_epochs(&mut self, until: Option<FactKey>) -> Result<(), RatingError> {
+        while let Some(end) = self.canonicalizer.next_epoch_end(until, &self.finalized) {
+            self.end_epoch(end)?;
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, end: EpochEnd) -> Result<(), RatingError> {
+        let Some(chain) = self.state.chains.get_mut(&end.chain_id) else { return Ok(()) };
+        chain.end_epoch(end.block.epoch(), self.methodology);
+        for entity in chain.entities(end.chain_id) {
+            self.rate(entity, end.block, Occasion::EpochEnd)?;
+        }
+        self.observer.block_ended(end.chain_id, end.block, self.canonicalizer.head());
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> Result<(), RatingError> {
+        let Some((chain_id, block)) = self.open.take() else { return Ok(()) };
+        for entity in std::mem::take(&mut self.due) {
+            self.rate(entity, block, Occasion::Trigger)?;
+        }
+        self.observer.block_ended(chain_id, block, self.canonicalizer.head());
+        Ok(())
+    }
+
+    fn rate(
+        &mut self,
+        entity: RatedEntity,
+        at: BlockRef,
+        occasion: Occasion,
+    ) -> Result<(), RatingError> {
+        let Some(chain) = self.state.chains.get(&entity.chain_id) else { return Ok(()) };
+        let methodology = self.methodology;
+        let opinion = assess::assess(chain, &entity, When::at(at), methodology);
+        let horizon = When::look_ahead(at, methodology);
+        let projected = assess::assess(chain, &entity, horizon, methodology);
+        let head = self.canonicalizer.head();
+        let assessed =
+            Assessed { entity, at, head, occasion, opinion, projected: &projected };
+        let rating = self
+            .standings
+            .entry(entity)
+            .or_default()
+            .rate(assessed, methodology)
+            .map_err(|source| RatingError::Word { entity, block: at.number, source })?;
+        self.observer.rated(&rating, chain, methodology);
+        Ok(())
+    }
+
+    /// Notes whom an event makes due, and what it puts on watch.
+    fn note(&mut self, fact: &Fact) {
+        if !fact.event.is_trigger() {
+            return;
+        }
+        let chain_id = fact.chain_id;
+        let Some(chain) = self.state.chains.get(&chain_id) else { return };
+        let subjects = fact.event.subjects();
+        let mut concerned = BTreeSet::new();
+        concerned.extend(subjects.operator.map(|id| RatedEntity::operator(chain_id, id)));
+        concerned.extend(subjects.avs.map(|id| RatedEntity::avs(chain_id, id)));
+        let of_avs = |set: &&OperatorSetId| Some(set.avs) == subjects.avs;
+        // An incident moves every set of its AVS; any other event moves its own set alone.
+        let sets: Vec<OperatorSetId> = match fact.event {
+            Event::OperatorSlashed { .. } | Event::AvsMetadataUriUpdated { .. } => {
+                chain.operator_sets.keys().filter(of_avs).copied().collect()
+            }
+            _ => subjects.operator_set.into_iter().collect(),
+        };
+        for set in sets {
+            concerned.insert(RatedEntity::operator_set(chain_id, set));
+            let serving = chain.allocations.keys().filter(|(_, allocated, _)| *allocated == set);
+            concerned.extend(serving.map(|(id, _, _)| RatedEntity::operator(chain_id, *id)));
+        }
+        if let Some(trigger) = watch_trigger(&fact.event) {
+            for entity in &concerned {
+                self.standings.entry(*entity).or_default().note(trigger);
+            }
+        }
+        self.due.extend(concerned);
+    }
+}
+
+/// What an event puts on watch, if anything.
+const fn watch_trigger(event: &Event) -> Option<WatchTrigger> {
+    match event {
+        Event::SlasherUpdated { .. } | Event::SlasherMigrated { .. } => {
+            Some(WatchTrigger::SlasherUpdated)
+        }
+        Event::OperatorSlashed { .. } => Some(WatchTrigger::OperatorSlashed),
+        Event::StrategyAddedToOperatorSet { .. } => {
+            Some(WatchTrigger::StrategyAddedToOperatorSet)
+        }
+        Event::AllocationDelaySet { .. } => Some(WatchTrigger::AllocationDelayBelowExit),
+        Event::AvsMetadataUriUpdated { .. } => Some(WatchTrigger::MetadataOrRulesetChanged),
+        _ => None,
+    }
+}
