@@ -23,7 +23,7 @@ use crate::methodology::Methodology;
 use crate::surveillance::{
     GradeMove, Hysteresis, Outlook, Resolution, Watch, WatchTrigger, outlook, watch_step,
 };
-use crate::uncertainty::{NotRated, Uncertainty, not_rated};
+use crate::uncertainty::{NotRated, Uncertainty, not_rated, with_coverage_cap};
 use crate::word::{Flags, Word, WordFields, WordOutOfRange, ppb_from_ppt};
 
 /// Why a rating is made now.
@@ -165,7 +165,7 @@ impl Standing {
         let opinion = &assessed.opinion;
         let uncertainty = Uncertainty::of(&opinion.profile, methodology);
         let held = self.hold(assessed, methodology);
-        let mut caps = all_caps(opinion, &uncertainty, methodology);
+        let mut caps = with_coverage_cap(&opinion.caps, &opinion.profile, methodology);
         if held == Grade::D {
             caps.extend(Cap::of(CapReason::DefaultEvent, methodology));
         }
@@ -218,8 +218,7 @@ impl Standing {
         methodology: &Methodology,
     ) -> Outlook {
         let projected = assessed.projected;
-        let uncertainty = Uncertainty::of(&projected.profile, methodology);
-        let caps = all_caps(projected, &uncertainty, methodology);
+        let caps = with_coverage_cap(&projected.caps, &projected.profile, methodology);
         let model = methodology.scale.grade(projected.profile.expected_loss());
         let projected =
             if projected.is_default { Grade::D } else { capped(model, &caps) };
@@ -334,12 +333,6 @@ fn flags(said: &Said) -> Flags {
         .with(when(said.is_watch_negative, Flags::WATCH_NEGATIVE))
         .with(when(said.grade == Grade::D, Flags::DEFAULTED))
         .with(when(said.is_withdrawn, Flags::WITHDRAWN))
-}
-
-fn all_caps(opinion: &Opinion, uncertainty: &Uncertainty, methodology: &Methodology) -> Vec<Cap> {
-    let mut caps = opinion.caps.clone();
-    caps.extend(Cap::of_coverage(uncertainty.coverage, methodology));
-    caps
 }
 
 /// One minus the chance that no block with a mean loss above 1 % of the whole strikes.

@@ -10,13 +10,14 @@ use crate::attribution::Attribution;
 use crate::decimal::{Atto, Ppt};
 use crate::grade::{ExpectedLossPpt, Grade, RatingScale};
 use crate::hazard::Slack;
-use crate::loss_block::{LossBlock, LossClass};
+use crate::loss_block::{LossBlock, LossClass, Provenance};
 use crate::methodology::Methodology;
-use crate::mitigation::Mitigant;
+use crate::mitigation::{Mitigant, VerificationLevel};
 use crate::operator_set::{
-    Redistribution, SetInputs, SlasherAuthority, VetoProfile, set_caps, set_profile,
+    Redistribution, SetInputs, SetProvenance, SlasherAuthority, VetoProfile, set_caps, set_profile,
 };
 use crate::ruleset::Complexity;
+use crate::uncertainty::with_coverage_cap;
 
 /// One input that is changed.
 #[derive(
@@ -94,7 +95,7 @@ pub fn set_sensitivities(
     let run = |(change, changed): (Change, SetInputs)| {
         let profile = set_profile(&changed, methodology).with(all_in.iter().cloned());
         let expected_loss = profile.expected_loss();
-        let caps = set_caps(&changed, methodology);
+        let caps = with_coverage_cap(&set_caps(&changed, methodology), &profile, methodology);
         let grade = crate::cap::capped(methodology.scale.grade(expected_loss), &caps);
         Sensitivity { change, expected_loss, grade }
     };
@@ -125,13 +126,18 @@ fn authority_changes(inputs: &SetInputs) -> Vec<(Change, SetInputs)> {
 /// Slacks told where it is unknown: stake worth one and a half times the profit, and twice.
 const SLACKS: [Slack; 2] = [Slack(500_000_000_000), Slack(1_000_000_000_000)];
 
+/// What a changed input is assumed to rest on: the least that may improve a rating.
+const THIRD_PARTY: Provenance = Provenance::Attested(VerificationLevel::SignedThirdParty);
+
 /// Complexity of a simple published ruleset: one rule that somebody must challenge.
 const SIMPLE_RULESET: Complexity = Complexity { quarters: 4 };
 
 fn evidence_changes(inputs: &SetInputs, methodology: &Methodology) -> Vec<(Change, SetInputs)> {
     let mut changes = Vec::new();
     if inputs.complexity.is_none() {
-        let published = SetInputs { complexity: Some(SIMPLE_RULESET), ..inputs.clone() };
+        let provenance = SetProvenance { c3: THIRD_PARTY, ..inputs.provenance };
+        let complexity = Some(SIMPLE_RULESET);
+        let published = SetInputs { complexity, provenance, ..inputs.clone() };
         changes.push((Change::Ruleset(SIMPLE_RULESET), published));
     }
     if inputs.veto.is_none() {
@@ -144,7 +150,9 @@ fn evidence_changes(inputs: &SetInputs, methodology: &Methodology) -> Vec<(Chang
     }
     if inputs.slack.is_none() {
         changes.extend(SLACKS.map(|slack| {
-            (Change::SlackKnown(slack), SetInputs { slack: Some(slack), ..inputs.clone() })
+            let provenance = SetProvenance { c5: THIRD_PARTY, ..inputs.provenance };
+            let known = SetInputs { slack: Some(slack), provenance, ..inputs.clone() };
+            (Change::SlackKnown(slack), known)
         }));
     }
     changes

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
+use crate::cap::Cap;
 use crate::decimal::{Atto, Ppt};
 use crate::grade::{ExpectedLossPpt, Grade};
 use crate::hazard::{Tail, log_normal_quantile};
@@ -89,6 +90,17 @@ pub fn coverage(profile: &LossProfile, methodology: &Methodology) -> Ppt {
         return Ppt::ONE;
     }
     loss_weighted(profile, |block| block.provenance.coverage(methodology))
+}
+
+/// The ceilings of a design and the one that low coverage of its profile brings.
+#[must_use]
+pub fn with_coverage_cap(
+    design: &[Cap],
+    profile: &LossProfile,
+    methodology: &Methodology,
+) -> Vec<Cap> {
+    let coverage = Cap::of_coverage(coverage(profile, methodology), methodology);
+    design.iter().copied().chain(coverage).collect()
 }
 
 /// Why there is no rating.

@@ -10,7 +10,7 @@ use assay_domain::operator_set::{SetInputs, SlasherAuthority, set_caps, set_prof
 use assay_domain::rationale::{not_rated_sentence, percent, rationale};
 use assay_domain::ruleset::Complexity;
 use assay_domain::sensitivity::{Change, set_sensitivities, thresholds};
-use assay_domain::uncertainty::{NotRated, Uncertainty};
+use assay_domain::uncertainty::{NotRated, Uncertainty, with_coverage_cap};
 use proptest::prelude::*;
 
 use crate::model_support::{block, methodology, unknown_set};
@@ -41,7 +41,7 @@ fn a_set_is_explained_in_sentences() {
         ..unknown_set(&methodology)
     };
     let profile = set_profile(&inputs, &methodology);
-    let caps = set_caps(&inputs, &methodology);
+    let caps = with_coverage_cap(&set_caps(&inputs, &methodology), &profile, &methodology);
     let attribution = Attribution::of(&profile, &caps, &methodology.scale);
     let uncertainty = Uncertainty::of(&profile, &methodology);
     let sensitivities = set_sensitivities(&inputs, &[], &methodology);
