@@ -1,8 +1,14 @@
 //! The imperative shell of Assay.
 //!
-//! Read in this order: `event_store`, `chain`.
+//! Chain logs come in through `chain`, are appended to `event_store`, and are folded and rated by
+//! `rating` and `rater`, which write what the API may see through `projection`.
+//! `verify` does all of it again and compares.
+//! The library never knows the API or the signer: the binary wires them (`command`).
 
 pub mod archive;
 pub mod cluster;
 pub mod db;
 pub mod event_store;
+pub mod projection;
+pub mod rater;
+pub mod rating;

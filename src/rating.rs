@@ -4,6 +4,7 @@
 //! node, an import and `assay verify`; only what happens to its ratings differs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use alloy::primitives::B256;
 use assay_domain::assess::{self, When};
@@ -48,10 +49,10 @@ pub trait Observer {
 
 /// The fold and the ratings over it.
 #[derive(Debug)]
-pub struct Engine<'a, O> {
+pub struct Engine<O> {
     /// What it tells.
     pub observer: O,
-    methodology: &'a Methodology,
+    methodology: Arc<Methodology>,
     state: State,
     canonicalizer: Canonicalizer,
     /// Newest final block of each chain: epochs end up to there.
@@ -62,23 +63,23 @@ pub struct Engine<'a, O> {
     due: BTreeSet<RatedEntity>,
 }
 
-impl<'a, O: Observer> Engine<'a, O> {
+impl<O: Observer> Engine<O> {
     /// An engine at the start of the log. `seqs` are counters to go on from after a restatement.
     pub fn new(
-        methodology: &'a Methodology,
+        methodology: Arc<Methodology>,
         finalized: BTreeMap<ChainId, u64>,
         seqs: &BTreeMap<RatedEntity, u32>,
         observer: O,
     ) -> Self {
         let standings = seqs
             .iter()
-            .map(|(entity, seq)| (*entity, Standing { seq: *seq, ..Standing::default() }))
+            .map(|(entity, seq)| (*entity, Standing::after(*seq)))
             .collect();
         Self {
             observer,
-            methodology,
             state: State::default(),
             canonicalizer: Canonicalizer::new(methodology.clock.slot_seconds.clone()),
+            methodology,
             finalized,
             standings,
             open: None,
@@ -89,6 +90,11 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// Where the canonical log stands.
     pub const fn head(&self) -> CanonicalHead {
         self.canonicalizer.head()
+    }
+
+    /// Each entity's counter of actions and heartbeats.
+    pub fn seqs(&self) -> BTreeMap<RatedEntity, u32> {
+        self.standings.iter().map(|(entity, standing)| (*entity, standing.seq())).collect()
     }
 
     /// The state so far.
@@ -135,7 +141,7 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     fn end_epoch(&mut self, end: EpochEnd) -> Result<(), RatingError> {
         let Some(chain) = self.state.chains.get_mut(&end.chain_id) else { return Ok(()) };
-        chain.end_epoch(end.block.epoch(), self.methodology);
+        chain.end_epoch(end.block.epoch(), &self.methodology);
         for entity in chain.entities(end.chain_id) {
             self.rate(entity, end.block, Occasion::EpochEnd)?;
         }
@@ -159,7 +165,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         occasion: Occasion,
     ) -> Result<(), RatingError> {
         let Some(chain) = self.state.chains.get(&entity.chain_id) else { return Ok(()) };
-        let methodology = self.methodology;
+        let methodology = &*self.methodology;
         let opinion = assess::assess(chain, &entity, When::at(at), methodology);
         let horizon = When::look_ahead(at, methodology);
         let projected = assess::assess(chain, &entity, horizon, methodology);

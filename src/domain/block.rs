@@ -15,6 +15,7 @@ pub const BLOCKS_PER_EPOCH: u64 = 7_200;
     Debug,
     Clone,
     Copy,
+    Default,
     PartialEq,
     Eq,
     PartialOrd,

@@ -45,8 +45,7 @@ pub struct Standing {
     /// Projected grades of the last epochs, oldest first.
     projections: VecDeque<Grade>,
     said: Option<Said>,
-    /// Number of the last action or heartbeat.
-    pub seq: u32,
+    seq: u32,
     last_report_epoch: Option<u64>,
 }
 
@@ -126,9 +125,19 @@ pub struct Assessed<'a> {
 }
 
 impl Standing {
+    /// No rating yet, and a counter that goes on after `seq`.
+    pub fn after(seq: u32) -> Self {
+        Self { seq, ..Self::default() }
+    }
+
     /// Notes something that opens a watch; the next rating shows it.
     pub fn note(&mut self, trigger: WatchTrigger) {
         self.triggers.insert(trigger);
+    }
+
+    /// Number of the last action or heartbeat.
+    pub const fn seq(&self) -> u32 {
+        self.seq
     }
 
     /// Makes a rating. An error means a bug in the model: a field that the contract would refuse.

@@ -57,6 +57,14 @@ pub enum Extension {
 }
 
 impl EventStore {
+    /// The newest final block of each chain, as it was at storage position `up_to`.
+    pub async fn finalized_at(&self, up_to: u64) -> Result<BTreeMap<ChainId, u64>, ReadError> {
+        let mut snapshot = Snapshot::begin(&self.pool).await?;
+        let standing = Standing::at(&mut snapshot, up_to).await?;
+        snapshot.end().await?;
+        Ok(standing.finalized)
+    }
+
     /// Folds the canonical log, as it was at storage position `up_to` (or is at the head).
     ///
     /// The whole store up to there is read and checked against the storage hash chain. `start` is

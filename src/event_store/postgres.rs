@@ -33,6 +33,11 @@ impl EventStore {
         Self { pool }
     }
 
+    /// The pool behind it, for the tables that are written beside the events.
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// Appends one step of ingestion: all of it or nothing. What is stored already is skipped, so
     /// a batch whose fate is unknown may be offered again.
     pub async fn append(&self, batch: &Batch) -> Result<Appended, AppendError> {

@@ -1,8 +1,7 @@
 //! Rows in the text form of `COPY`: what the projections write.
 
 use alloy::primitives::U256;
-use sqlx::postgres::PgPoolCopyExt as _;
-use sqlx::{PgConnection, Postgres};
+use sqlx::PgConnection;
 
 /// Rows of one table, waiting to be copied.
 #[derive(Debug)]
@@ -16,10 +15,6 @@ pub(super) struct TableRows {
 impl TableRows {
     pub(super) const fn new(table: &'static str, columns: &'static str) -> Self {
         Self { table, columns, text: String::new(), is_row_empty: true }
-    }
-
-    pub(super) const fn len_bytes(&self) -> usize {
-        self.text.len()
     }
 
     /// Copies the rows into their table and forgets them.

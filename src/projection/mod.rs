@@ -16,10 +16,6 @@ use sqlx::PgConnection;
 
 use copy::TableRows;
 
-/// Bytes of waiting rows after which they are copied to the database: memory stays bounded however
-/// long the log is.
-const FLUSH_BYTES: usize = 8 * 1024 * 1024;
-
 /// Rows of every table of the read model, waiting to be written.
 #[derive(Debug)]
 pub struct ReadModel {
@@ -131,12 +127,6 @@ impl ReadModel {
             written_to,
             tables: Tables::new(),
         }
-    }
-
-    /// Whether so many rows wait that they should be flushed.
-    pub fn is_full(&mut self) -> bool {
-        let waiting: usize = self.tables.all().iter().map(|table| table.len_bytes()).sum();
-        waiting >= FLUSH_BYTES
     }
 
     /// Writes the waiting rows; the caller's transaction commits them.

@@ -1,0 +1,512 @@
+//! Keeps ratings, read model and outbox in step with the log.
+//!
+//! The whole log is folded once at the start; from then on only what is new. What follows from it
+//! — rating actions, rows, reports, checkpoint — is committed in one transaction, so that a crash
+//! leaves all of it or nothing.
+//! If facts arrive that belong before what was already rated, a `Restated` event says so, the read
+//! model is written anew and every action is said again in a new revision; what was said stays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alloy::primitives::B256;
+use assay_domain::assess::{Basis, When, sensitivities};
+use assay_domain::canonical::CanonicalHead;
+use assay_domain::event::RatingAction;
+use assay_domain::methodology::Methodology;
+use assay_domain::rating::Rating;
+use assay_domain::rationale::rationale;
+use assay_domain::state::ChainState;
+use assay_domain::word::Word;
+use assay_domain::{
+    AvsId, BlockRef, ChainId, EntityKind, Event, Fact, OperatorSetId, RatedEntity,
+};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use crate::event_store::{
+    self, AppendError, Appender, EventStore, Extension, FoldError, ReadError, own_fact,
+};
+use crate::projection::ReadModel;
+use crate::rating::{Engine, Observer, RatingError};
+
+/// Tag of `Event::Restated`.
+const RESTATED: u8 = 202;
+
+/// Catching up failed; nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum RaterError {
+    /// The log could not be read or is corrupt.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log could not be folded or rated.
+    #[error(transparent)]
+    Rating(#[from] RatingError),
+    /// The actions could not be appended. Another process may be rating: try again.
+    #[error("cannot append rating actions")]
+    Append(#[from] AppendError),
+    /// The read model could not be read or written.
+    #[error("cannot write the read model")]
+    Database(#[from] sqlx::Error),
+    /// The read model was made by another methodology than the one in this binary.
+    #[error("the database was rated with methodology {found}, this binary has {expected}")]
+    OtherMethodology {
+        /// Of this binary.
+        expected: B256,
+        /// Of the database.
+        found: B256,
+    },
+}
+
+impl From<FoldError<RatingError>> for RaterError {
+    fn from(error: FoldError<RatingError>) -> Self {
+        match error {
+            FoldError::Read(error) => Self::Read(error),
+            FoldError::Apply(error) => Self::Rating(error),
+        }
+    }
+}
+
+/// What catching up did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// Where the canonical log stands.
+    pub head: CanonicalHead,
+    /// Rating actions appended.
+    pub actions: usize,
+    /// How often ratings were made anew because older facts arrived.
+    pub revision: u32,
+}
+
+/// Keeps ratings in step with the log.
+#[derive(Debug)]
+pub struct Rater {
+    store: EventStore,
+    methodology: Arc<Methodology>,
+    live: Option<Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    engine: Engine<Writer>,
+    log: event_store::CanonicalHead,
+    revision: u32,
+}
+
+/// What the read model reflects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Checkpoint {
+    storage_position: u64,
+    head: CanonicalHead,
+    revision: u32,
+}
+
+impl Rater {
+    /// A rater that has read nothing yet.
+    pub const fn new(store: EventStore, methodology: Arc<Methodology>) -> Self {
+        Self { store, methodology, live: None }
+    }
+
+    /// Folds what is new, rates, and commits all that follows.
+    pub async fn catch_up(&mut self) -> Result<CaughtUp, RaterError> {
+        let live = match self.live.take() {
+            Some(live) => self.extend(live).await?,
+            None => None,
+        };
+        // Dropped on an error: the next call folds from the start again.
+        let mut live = match live {
+            Some(live) => live,
+            None => self.fold().await?,
+        };
+        let done = self.commit(&mut live).await?;
+        self.live = Some(live);
+        Ok(done)
+    }
+
+    /// The state that the last ratings rest on.
+    pub fn state(&self) -> Option<&assay_domain::State> {
+        self.live.as_ref().map(|live| live.engine.state())
+    }
+
+    /// Takes in what became final since; `None` if that belongs before what was already rated.
+    async fn extend(&self, mut live: Live) -> Result<Option<Live>, RaterError> {
+        let end = self.store.head().await?.position;
+        live.engine.set_finalized(self.store.finalized_at(end).await?);
+        let engine = &mut live.engine;
+        let read = self
+            .store
+            .extend_canonical(&live.log, Some(end), |found| engine.fact(&found.fact, &found.hash))
+            .await?;
+        match read {
+            Extension::Older { .. } => Ok(None),
+            Extension::Extended(log) => {
+                live.engine.finish()?;
+                live.log = log;
+                Ok(Some(live))
+            }
+        }
+    }
+
+    /// Folds from the start, noticing whether what was written before still holds.
+    async fn fold(&self) -> Result<Live, RaterError> {
+        let mut connection = self.store.pool().acquire().await?;
+        let checkpoint = read_checkpoint(&mut connection, self.methodology.hash()).await?;
+        drop(connection);
+        let end = self.store.head().await?.position;
+        let restated = self.restatements().await?;
+        let revision = u32::try_from(restated.len()).unwrap_or(u32::MAX);
+        let seqs = self.seqs_before(&restated).await?;
+        let live = self.fold_to(end, checkpoint, revision, &seqs).await?;
+        let writer = &live.engine.observer;
+        let Some(checkpoint) = checkpoint.filter(|_| !writer.is_checkpoint_met) else {
+            return Ok(live);
+        };
+        tracing::warn!(
+            position = checkpoint.head.position,
+            "facts arrived that belong before what was rated; every rating is made anew"
+        );
+        let mut all = restated;
+        all.push(checkpoint.storage_position);
+        let seqs = self.seqs_before(&all).await?;
+        let mut live = self.fold_to(end, None, revision.saturating_add(1), &seqs).await?;
+        live.engine.observer.restates = Some(checkpoint.storage_position);
+        Ok(live)
+    }
+
+    async fn fold_to(
+        &self,
+        end: u64,
+        checkpoint: Option<Checkpoint>,
+        revision: u32,
+        seqs: &BTreeMap<RatedEntity, u32>,
+    ) -> Result<Live, RaterError> {
+        let finalized = self.store.finalized_at(end).await?;
+        let start = || {
+            let writer = Writer::new(checkpoint);
+            Engine::new(self.methodology.clone(), finalized.clone(), seqs, writer)
+        };
+        let (mut engine, log) = self
+            .store
+            .fold_canonical(Some(end), start, |engine, found| {
+                engine.fact(&found.fact, &found.hash)
+            })
+            .await?;
+        engine.finish()?;
+        Ok(Live { engine, log, revision })
+    }
+
+    /// Storage positions up to which the ratings before each restatement knew the log.
+    async fn restatements(&self) -> Result<Vec<u64>, RaterError> {
+        let mut known = Vec::new();
+        let read = self
+            .store
+            .read_own(&[RESTATED], 0, |recorded| {
+                if let Event::Restated { known: position } = recorded.fact.event {
+                    known.push(position);
+                }
+                Ok::<(), RatingError>(())
+            })
+            .await;
+        read?;
+        Ok(known)
+    }
+
+    /// Counters at the start of the revision after these restatements: a number that was used in
+    /// an earlier revision is never used again for another word.
+    async fn seqs_before(
+        &self,
+        restated: &[u64],
+    ) -> Result<BTreeMap<RatedEntity, u32>, RaterError> {
+        let mut seqs = BTreeMap::new();
+        for known in restated {
+            seqs = self.fold_to(*known, None, 0, &seqs).await?.engine.seqs();
+        }
+        Ok(seqs)
+    }
+
+    async fn commit(&self, live: &mut Live) -> Result<CaughtUp, RaterError> {
+        let head = live.engine.head();
+        let revision = live.revision;
+        let log = &live.log;
+        let chain_ids: Vec<ChainId> = live.engine.state().chains.keys().copied().collect();
+        let unmapped: BTreeMap<ChainId, u64> = live
+            .engine
+            .state()
+            .chains
+            .iter()
+            .map(|(id, chain)| (*id, chain.unmapped_logs))
+            .collect();
+        let writer = &mut live.engine.observer;
+        let mut appender = self.store.begin_append().await?;
+        let found =
+            read_checkpoint(appender.connection(), self.methodology.hash()).await?;
+        let actions = std::mem::take(&mut writer.actions);
+        if let Some(known) = writer.restates.take() {
+            restate(&mut appender, &actions, known).await?;
+        } else if found.map(|checkpoint| checkpoint.head) != writer.checkpoint.map(|c| c.head) {
+            // Another process rated meanwhile; what it wrote is the same, but not ours to repeat.
+            return Err(AppendError::WrongExpectedPosition {
+                expected: writer.checkpoint.map_or(0, |checkpoint| checkpoint.storage_position),
+                found: found.map_or(0, |checkpoint| checkpoint.storage_position),
+            }
+            .into());
+        }
+        for action in &actions {
+            let Some(fact) = action_fact(action, &self.methodology) else { continue };
+            let position = appender.push(&fact).await?;
+            writer.read_model.acted(action, position, revision);
+        }
+        let connection = appender.connection();
+        writer.read_model.flush(connection).await?;
+        write_reports(connection, &std::mem::take(&mut writer.reports)).await?;
+        write_chains(connection, &chain_ids, &unmapped).await?;
+        let checkpoint =
+            Checkpoint { storage_position: log.storage_position, head, revision };
+        write_checkpoint(connection, checkpoint, self.methodology.hash()).await?;
+        appender.commit().await?;
+        writer.checkpoint = Some(checkpoint);
+        Ok(CaughtUp { head, actions: actions.len(), revision })
+    }
+}
+
+async fn restate(
+    appender: &mut Appender,
+    actions: &[Rating],
+    known: u64,
+) -> Result<(), RaterError> {
+    let first = actions.first().map_or((0, BlockRef::default()), |rating| {
+        (rating.entity.chain_id, BlockRef { hash: B256::ZERO, ..rating.at })
+    });
+    appender.push(&own_fact(first.0, first.1, Event::Restated { known })).await?;
+    ReadModel::clear(appender.connection()).await?;
+    Ok(())
+}
+
+fn action_fact(rating: &Rating, methodology: &Methodology) -> Option<Fact> {
+    let (kind, word) = (rating.action?, rating.report?);
+    let expected_loss = rating.verdict.as_ref().map_or(0, |rated| rated.profile.expected_loss().0);
+    let action = RatingAction {
+        entity: rating.entity,
+        kind,
+        seq: word.fields().seq,
+        word: word.pack(),
+        expected_loss_ppt: expected_loss,
+        canonical_position: rating.head.position,
+        canonical_hash: rating.head.hash,
+        methodology_hash: methodology.hash(),
+        assessment_hash: rating.assessment_hash,
+    };
+    Some(own_fact(rating.entity.chain_id, rating.at, Event::RatingAction(action)))
+}
+
+/// Gathers what is to be written.
+#[derive(Debug)]
+struct Writer {
+    read_model: ReadModel,
+    /// What the database reflects already.
+    checkpoint: Option<Checkpoint>,
+    /// Whether the log still has, at the checkpoint's position, the hash it had then.
+    is_checkpoint_met: bool,
+    /// The storage position that a restatement supersedes.
+    restates: Option<u64>,
+    actions: Vec<Rating>,
+    /// The newest report of each entity: older ones are superseded before they were ever due.
+    reports: BTreeMap<RatedEntity, (Word, u64)>,
+}
+
+impl Writer {
+    fn new(checkpoint: Option<Checkpoint>) -> Self {
+        Self {
+            read_model: ReadModel::new(checkpoint.map_or(0, |found| found.head.position)),
+            checkpoint,
+            is_checkpoint_met: checkpoint.is_none_or(|found| found.head.position == 0),
+            restates: None,
+            actions: Vec::new(),
+            reports: BTreeMap::new(),
+        }
+    }
+
+    fn meet(&mut self, head: CanonicalHead) {
+        self.is_checkpoint_met |= self.checkpoint.is_some_and(|found| found.head == head);
+    }
+
+    fn is_new(&self, head: CanonicalHead) -> bool {
+        self.checkpoint.is_none_or(|found| head.position > found.head.position)
+    }
+}
+
+impl Observer for Writer {
+    fn fact_folded(&mut self, fact: &Fact, chain: &ChainState, head: CanonicalHead) {
+        self.meet(head);
+        self.read_model.fact_folded(fact, chain, head);
+    }
+
+    fn rated(&mut self, rating: &Rating, chain: &ChainState, methodology: &Methodology) {
+        self.read_model.rated(rating, || rationale_of(rating, chain, methodology));
+        if !self.is_new(rating.head) {
+            return;
+        }
+        if let Some(word) = rating.report {
+            self.reports.insert(rating.entity, (word, rating.head.position));
+        }
+        if rating.action.is_some() {
+            self.actions.push(rating.clone());
+        }
+    }
+
+    fn block_ended(&mut self, chain_id: ChainId, block: BlockRef, head: CanonicalHead) {
+        self.meet(head);
+        self.read_model.block_ended(chain_id, block, head);
+    }
+}
+
+/// The sentences of a rating, with what it rests on.
+fn rationale_of(rating: &Rating, chain: &ChainState, methodology: &Methodology) -> Value {
+    let mut rests_on = vec![basis_sentence(rating.basis).to_owned()];
+    let mut warnings = Vec::new();
+    if let EntityKind::OperatorSet | EntityKind::Avs = rating.entity.kind {
+        let avs = AvsId(rating.entity.address);
+        let is_ours = |set: &&OperatorSetId| {
+            set.avs == avs
+                && (rating.entity.kind == EntityKind::Avs
+                    || set.id == rating.entity.operator_set_id)
+        };
+        let sets = chain.operator_sets.keys().filter(is_ours);
+        warnings.extend(sets.filter(|set| chain.is_self_dealing(**set, rating.at.number)).map(
+            |set| {
+                format!(
+                    "What operator set {} slashes goes to the AVS itself or to whoever may \
+                     slash: who can slash gains by it.",
+                    set.id
+                )
+            },
+        ));
+    }
+    let Ok(rated) = &rating.verdict else {
+        return json!({ "restsOn": rests_on, "warnings": warnings });
+    };
+    let changes = sensitivities(chain, &rating.entity, When::at(rating.at), methodology);
+    let told = rationale(rated.grade, &rated.attribution, &rated.uncertainty, &changes, methodology);
+    rests_on.extend(told.limits);
+    json!({
+        "summary": told.headline,
+        "warnings": warnings,
+        "drivers": told.drivers,
+        "raise": told.raises,
+        "lower": told.lowers,
+        "restsOn": rests_on,
+    })
+}
+
+const fn basis_sentence(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Members => {
+            "The set's members and their slashable stake are in the log; they are weighted by it."
+        }
+        Basis::Intrinsic => {
+            "The log holds no members with slashable stake of known value: this is the set's \
+             intrinsic rating, with a benchmark operator."
+        }
+        Basis::WorstSet => "The AVS has the rating of its worst operator set.",
+        Basis::OneStrategy => "All of the operator's allocations are in one strategy.",
+        Basis::WorstStrategy => {
+            "No price of a strategy is recorded, so the operator has the rating of its worst \
+             strategy."
+        }
+        Basis::Nothing => "No allocation of it is in the log.",
+    }
+}
+
+async fn read_checkpoint(
+    connection: &mut PgConnection,
+    methodology: B256,
+) -> Result<Option<Checkpoint>, RaterError> {
+    let row: Option<(i64, i64, Vec<u8>, i32, Vec<u8>)> = sqlx::query_as(
+        "SELECT storage_position, canonical_position, canonical_hash, revision, methodology_hash
+         FROM read_model.checkpoint",
+    )
+    .fetch_optional(connection)
+    .await?;
+    let Some((storage, position, hash, revision, found)) = row else { return Ok(None) };
+    if found != methodology.as_slice() {
+        let found = B256::try_from(found.as_slice()).unwrap_or_default();
+        return Err(RaterError::OtherMethodology { expected: methodology, found });
+    }
+    Ok(Some(Checkpoint {
+        storage_position: storage.cast_unsigned(),
+        head: CanonicalHead {
+            position: position.cast_unsigned(),
+            hash: B256::try_from(hash.as_slice()).unwrap_or_default(),
+        },
+        revision: revision.cast_unsigned(),
+    }))
+}
+
+async fn write_checkpoint(
+    connection: &mut PgConnection,
+    checkpoint: Checkpoint,
+    methodology: B256,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO read_model.checkpoint (storage_position, canonical_position, canonical_hash,
+            revision, methodology_hash) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (only_row) DO UPDATE SET storage_position = excluded.storage_position,
+            canonical_position = excluded.canonical_position,
+            canonical_hash = excluded.canonical_hash, revision = excluded.revision,
+            methodology_hash = excluded.methodology_hash, updated_at = now()",
+    )
+    .bind(checkpoint.storage_position.cast_signed())
+    .bind(checkpoint.head.position.cast_signed())
+    .bind(checkpoint.head.hash.as_slice())
+    .bind(checkpoint.revision.cast_signed())
+    .bind(methodology.as_slice())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Copies where ingestion stands to where the API may read it.
+async fn write_chains(
+    connection: &mut PgConnection,
+    chain_ids: &[ChainId],
+    unmapped: &BTreeMap<ChainId, u64>,
+) -> sqlx::Result<()> {
+    for chain_id in chain_ids {
+        sqlx::query(
+            "INSERT INTO read_model.chains
+                (chain_id, head_number, finalized_number, finalized_time, unmapped_logs)
+             SELECT c.chain_id, greatest(c.next_block - 1, c.finalized_number, 0),
+                c.finalized_number, c.finalized_time, $2
+             FROM event_store.cursors c WHERE c.chain_id = $1
+             ON CONFLICT (chain_id) DO UPDATE SET head_number = excluded.head_number,
+                finalized_number = excluded.finalized_number,
+                finalized_time = excluded.finalized_time,
+                unmapped_logs = excluded.unmapped_logs, updated_at = now()",
+        )
+        .bind(chain_id.cast_signed())
+        .bind(unmapped.get(chain_id).copied().unwrap_or(0).cast_signed())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Puts what is due on chain into the outbox.
+async fn write_reports(
+    connection: &mut PgConnection,
+    reports: &BTreeMap<RatedEntity, (Word, u64)>,
+) -> sqlx::Result<()> {
+    for (entity, (word, position)) in reports {
+        sqlx::query(
+            "INSERT INTO outbox.reports (entity_key, seq, word, canonical_position)
+             VALUES ($1, $2, $3, $4)",
+        )
+        .bind(entity.key().as_slice())
+        .bind(i64::from(word.fields().seq))
+        .bind(word.pack().to_be_bytes::<32>().as_slice())
+        .bind(position.cast_signed())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
