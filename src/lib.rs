@@ -2,4 +2,5 @@
 //!
 //! Read in this order: `event_store`, `chain`.
 
+pub mod chain;
 pub mod event_store;
