@@ -2,5 +2,8 @@
 //!
 //! Read in this order: `event_store`, `chain`.
 
+pub mod archive;
 pub mod chain;
+pub mod cluster;
+pub mod db;
 pub mod event_store;
