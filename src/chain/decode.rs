@@ -47,7 +47,7 @@ pub struct DecodeError {
     /// Transaction.
     pub tx_hash: B256,
     /// What is wrong with it.
-    pub reason: AbiError,
+    pub reason: Box<AbiError>,
 }
 
 impl Decoder {
@@ -118,6 +118,6 @@ fn error(contract: Contract, mapping: &Mapping, log: &ChainLog, reason: AbiError
         block: log.block_number,
         log_index: log.log_index,
         tx_hash: log.tx_hash,
-        reason,
+        reason: Box::new(reason),
     }
 }

@@ -138,7 +138,7 @@ pub enum ImportError {
         line: u64,
         /// What is wrong with it.
         #[source]
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
     /// A file too large for memory is not in order. Sort it by block and log index.
     #[error(
@@ -254,7 +254,7 @@ impl Facts<'_> {
             }
             let timestamp = self.import.times.of(log.block_number).ok_or(ImportError::NoTimes)?;
             let fact = self.import.decoder.decode(log, timestamp);
-            if let Some(fact) = fact.map_err(|source| ImportError::Decode { line, source })? {
+            if let Some(fact) = fact.map_err(|error| undecodable(line, error))? {
                 return Ok(Some(fact));
             }
         }
@@ -330,7 +330,7 @@ impl FirstPass {
             return Err(ImportError::Removed { line });
         }
         self.times.observe(line, &log)?;
-        decoder.check(&log).map_err(|source| ImportError::Decode { line, source })?;
+        decoder.check(&log).map_err(|error| undecodable(line, error))?;
         if self.counter.is_past(&log) {
             self.out_of_order.get_or_insert(line);
         }
@@ -368,4 +368,8 @@ type Finished = (BlockTimes, ImportReport, Option<Vec<(u64, ChainLog)>>);
 /// A log's place in the chain. Two logs of one place have one block hash: `BlockTimes` sees to it.
 const fn place(log: &ChainLog) -> (u64, u32) {
     (log.block_number, log.log_index)
+}
+
+fn undecodable(line: u64, source: DecodeError) -> ImportError {
+    ImportError::Decode { line, source: Box::new(source) }
 }
