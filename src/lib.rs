@@ -6,6 +6,7 @@
 //! The library never knows the API or the signer: the binary wires them (`command`).
 
 pub mod archive;
+pub mod chain;
 pub mod cluster;
 pub mod db;
 pub mod event_store;

@@ -1,0 +1,172 @@
+//! Reads final history by ranges: several requests under way, results in order.
+//!
+//! At most `concurrency` answers are in memory at once. A range that is too large is asked for
+//! again in parts, together with everything after it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+use assay_domain::{BlockRef, Fact};
+use tokio::task::JoinHandle;
+
+use super::chain_log::ChainLog;
+use super::decode::{DecodeError, Decoder};
+use super::range::RangeSize;
+use super::source::{LogSource, SourceError};
+
+/// A final range, decoded.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// Its last block.
+    pub(super) last: BlockRef,
+    /// Its facts, in order.
+    pub(super) facts: Vec<Fact>,
+    logs: usize,
+}
+
+/// A range could not be read or decoded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// The ranges from one block to another.
+#[derive(Debug)]
+pub(super) struct Backfill<S> {
+    fetch: Fetch<S>,
+    /// First block not asked for.
+    next: u64,
+    end: u64,
+    concurrency: usize,
+    under_way: VecDeque<Task>,
+}
+
+/// What each request needs.
+#[derive(Debug)]
+pub(super) struct Fetch<S> {
+    pub(super) source: Arc<S>,
+    pub(super) decoder: Arc<Decoder>,
+    pub(super) addresses: Arc<[Address]>,
+}
+
+impl<S> Clone for Fetch<S> {
+    fn clone(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            decoder: Arc::clone(&self.decoder),
+            addresses: Arc::clone(&self.addresses),
+        }
+    }
+}
+
+/// A range being read; dropped, it stops.
+#[derive(Debug)]
+struct Task {
+    from: u64,
+    to: u64,
+    handle: JoinHandle<Result<Chunk, FetchError>>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl<S: LogSource> Backfill<S> {
+    /// Reads the blocks `from` to `end`, both included.
+    pub(super) fn new(fetch: Fetch<S>, from: u64, end: u64, concurrency: usize) -> Self {
+        let concurrency = concurrency.max(1);
+        Self { fetch, next: from, end, concurrency, under_way: VecDeque::new() }
+    }
+
+    /// The next range in order; `None` after the last one. After an error there is no next one:
+    /// begin again at the first block that was not handed out.
+    pub(super) async fn next(&mut self, size: &mut RangeSize) -> Result<Option<Chunk>, FetchError> {
+        loop {
+            self.ask(size);
+            let Some(mut first) = self.under_way.pop_front() else { return Ok(None) };
+            let blocks = first.to - first.from + 1;
+            match (&mut first.handle).await {
+                Ok(Ok(chunk)) => {
+                    size.succeeded(blocks, chunk.logs);
+                    return Ok(Some(chunk));
+                }
+                Ok(Err(FetchError::Source(SourceError::TooLarge { limit, .. })))
+                    if size.refused(blocks, limit) =>
+                {
+                    self.under_way.clear();
+                    self.next = first.from;
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime is going down, and this task with it.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    fn ask(&mut self, size: &RangeSize) {
+        while self.under_way.len() < self.concurrency && self.next <= self.end {
+            let from = self.next;
+            let to = from.saturating_add(size.blocks() - 1).min(self.end);
+            let handle = tokio::spawn(self.fetch.clone().range(from, to));
+            self.under_way.push_back(Task { from, to, handle });
+            self.next = to + 1;
+        }
+    }
+}
+
+impl<S: LogSource> Fetch<S> {
+    async fn range(self, from: u64, to: u64) -> Result<Chunk, FetchError> {
+        let logs = self.source.logs(Arc::clone(&self.addresses), from, to).await?;
+        let times = self.block_times(&logs, to).await?;
+        let mut facts = Vec::with_capacity(logs.len());
+        let count = logs.len();
+        let mut blocks = times.iter().copied().peekable();
+        for log in logs {
+            while blocks.next_if(|block| block.number < log.block_number).is_some() {}
+            let timestamp = match (log.block_timestamp, blocks.peek()) {
+                (Some(time), _) => time,
+                (None, Some(block)) if block.hash == log.block_hash => block.timestamp,
+                (None, _) => return Err(self.moved(&log).into()),
+            };
+            facts.extend(self.decoder.decode(log, timestamp)?);
+        }
+        let last = times.last().copied().filter(|block| block.number == to);
+        let last = last.ok_or_else(|| self.gone(to))?;
+        Ok(Chunk { last, facts, logs: count })
+    }
+
+    /// The blocks whose time no log says, and the last block of the range, in order.
+    async fn block_times(&self, logs: &[ChainLog], to: u64) -> Result<Vec<BlockRef>, SourceError> {
+        let untimed = logs.iter().filter(|log| log.block_timestamp.is_none());
+        let mut numbers: Vec<u64> = untimed.map(|log| log.block_number).collect();
+        numbers.push(to);
+        numbers.dedup();
+        let headers = self.source.headers(&numbers).await?;
+        let found = numbers.iter().zip(headers);
+        found.map(|(number, header)| Ok(header.ok_or_else(|| self.gone(*number))?.block)).collect()
+    }
+
+    fn moved(&self, log: &ChainLog) -> SourceError {
+        self.inconsistent(format!(
+            "a log lies in block {} ({}), which has another hash when asked for by number",
+            log.block_number, log.block_hash
+        ))
+    }
+
+    fn gone(&self, number: u64) -> SourceError {
+        self.inconsistent(format!("block {number} is final, but its header is not there"))
+    }
+
+    pub(super) fn inconsistent(&self, message: String) -> SourceError {
+        SourceError::Inconsistent { endpoint: self.source.name(), message }
+    }
+}

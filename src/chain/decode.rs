@@ -1,0 +1,123 @@
+//! Turns chain logs into facts. Total over everything EigenLayer's contracts emit: what no rating
+//! needs, and what nobody knows, is kept as it came and counted.
+//!
+//! Never touches the database and never decides anything: an event that looks wrong is still a
+//! fact. Only data that cannot be what the contract emitted is refused.
+//! The strict reader is `abi`, the table of typed events `mapping`.
+
+use alloy::primitives::map::B256Map;
+use alloy::primitives::{Address, B256};
+use assay_domain::{BlockRef, Event, Fact};
+
+use super::abi::AbiError;
+use super::catalog::Catalog;
+use super::chain_log::ChainLog;
+use super::deployment::{Contract, Contracts};
+use super::mapping::{MAPPINGS, Mapping};
+
+/// What a log is called whose topic nobody knows.
+pub const UNKNOWN_EVENT: &str = "unknown";
+
+/// Decodes the logs of one chain.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    contracts: Contracts,
+    mappings: B256Map<Vec<&'static Mapping>>,
+}
+
+/// A log of a known event is not that event. Nothing of it may be stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{event} of {contract} {emitter:#x} in block {block}, log {log_index}, transaction \
+     {tx_hash:#x} does not decode: {reason}. Ask another node for this log: if it answers \
+     differently, the source is faulty; if not, the contract has changed and Assay must learn \
+     its new form"
+)]
+pub struct DecodeError {
+    /// The emitter's role.
+    pub contract: Contract,
+    /// The emitter.
+    pub emitter: Address,
+    /// The event its topic names.
+    pub event: &'static str,
+    /// Block number.
+    pub block: u64,
+    /// Place in the block.
+    pub log_index: u32,
+    /// Transaction.
+    pub tx_hash: B256,
+    /// What is wrong with it.
+    pub reason: Box<AbiError>,
+}
+
+impl Decoder {
+    /// A decoder for a chain's contracts.
+    pub fn new(contracts: Contracts) -> Self {
+        let mut mappings = B256Map::<Vec<&'static Mapping>>::default();
+        for mapping in MAPPINGS {
+            mappings.entry(mapping.topic()).or_default().push(mapping);
+        }
+        Self { contracts, mappings }
+    }
+
+    /// The contracts it knows.
+    pub const fn contracts(&self) -> &Contracts {
+        &self.contracts
+    }
+
+    /// The fact a log states. `None`: its emitter is none of EigenLayer's contracts.
+    pub fn decode(&self, log: ChainLog, timestamp: u64) -> Result<Option<Fact>, DecodeError> {
+        let Some(contract) = self.contracts.role(&log.address) else { return Ok(None) };
+        let event = match self.mapping(contract, &log) {
+            Some(mapping) => mapping
+                .decode(log.topics.as_slice(), &log.data)
+                .map_err(|reason| error(contract, mapping, &log, reason))?,
+            None => Event::Unmapped { topics: log.topics.to_vec(), data: log.data.into() },
+        };
+        Ok(Some(Fact {
+            chain_id: self.contracts.chain_id(),
+            block: BlockRef { number: log.block_number, hash: log.block_hash, timestamp },
+            tx_hash: log.tx_hash,
+            log_index: log.log_index,
+            emitter: log.address,
+            event,
+        }))
+    }
+
+    /// Whether a log would decode, without making the fact.
+    pub fn check(&self, log: &ChainLog) -> Result<(), DecodeError> {
+        let Some(contract) = self.contracts.role(&log.address) else { return Ok(()) };
+        let Some(mapping) = self.mapping(contract, log) else { return Ok(()) };
+        let decoded = mapping.decode(log.topics.as_slice(), &log.data);
+        decoded.map(drop).map_err(|reason| error(contract, mapping, log, reason))
+    }
+
+    /// What the event of a log is called, for counts; [`UNKNOWN_EVENT`] if nobody knows.
+    pub fn name(&self, log: &ChainLog) -> &str {
+        let Some(topic) = log.topics.as_slice().first() else { return UNKNOWN_EVENT };
+        let mapped = self.mappings.get(topic).and_then(|mappings| mappings.first());
+        mapped
+            .map(|mapping| mapping.name())
+            .or_else(|| Catalog::eigenlayer().name(topic))
+            .unwrap_or(UNKNOWN_EVENT)
+    }
+
+    fn mapping(&self, contract: Contract, log: &ChainLog) -> Option<&'static Mapping> {
+        let topic = log.topics.as_slice().first()?;
+        let mappings = self.mappings.get(topic)?;
+        mappings.iter().find(|mapping| mapping.contract == contract).copied()
+    }
+}
+
+#[cold]
+fn error(contract: Contract, mapping: &Mapping, log: &ChainLog, reason: AbiError) -> DecodeError {
+    DecodeError {
+        contract,
+        emitter: log.address,
+        event: mapping.name(),
+        block: log.block_number,
+        log_index: log.log_index,
+        tx_hash: log.tx_hash,
+        reason: Box::new(reason),
+    }
+}

@@ -1,0 +1,39 @@
+//! The way in: Ethereum's chain logs become facts for the event store.
+//!
+//! Never writes SQL and never judges a fact.
+//!
+//! Read in this order: `deployment` (who emits), `chain_log`, `abi`, `mapping`, `events` and
+//! `decode` (what it means), `catalog` (the names of everything else); `import` (files);
+//! `source` with `rpc_source` and `scripted` (whom to ask), `window`, `range`, `backfill` and
+//! `ingest` (the loop), `sink` (where it goes).
+
+pub mod abi;
+mod backfill;
+pub mod catalog;
+pub mod chain_log;
+pub mod decode;
+pub mod deployment;
+pub mod endpoint;
+mod events;
+pub mod import;
+pub mod ingest;
+mod mapping;
+pub mod range;
+mod rpc_error;
+pub mod rpc_source;
+pub mod scripted;
+pub mod sink;
+pub mod source;
+mod transport;
+pub mod window;
+
+pub use chain_log::{ChainLog, Topics};
+pub use decode::{DecodeError, Decoder};
+pub use deployment::{Contract, Contracts, Deployment, DeploymentError, parse_deployments};
+pub use endpoint::{Endpoint, EndpointError};
+pub use import::{Import, ImportError, ImportReport};
+pub use ingest::{Ingest, IngestError, IngestOptions, IngestStatus, Step};
+pub use rpc_source::RpcSource;
+pub use scripted::ScriptedSource;
+pub use sink::{Resume, Sink};
+pub use source::{LogSource, Patience, SourceError};
