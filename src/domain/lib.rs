@@ -25,8 +25,10 @@ pub mod block;
 pub mod event;
 pub mod id;
 pub mod text;
+pub mod word;
 
 pub use block::{BlockRef, ChainId};
 pub use event::{Event, Fact, FactKey};
 pub use id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
 pub use text::UntrustedText;
+pub use word::{Flags, Word, WordFields};
