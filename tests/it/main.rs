@@ -1,1 +1,4 @@
-//! Tests.
+//! The one integration binary: everything that needs a database, a node or a process.
+
+mod store;
+mod support;
