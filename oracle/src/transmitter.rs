@@ -1,0 +1,491 @@
+//! Looks, asks the state machine, acts: brings what is due to one contract and sees it final.
+//!
+//! At most one batch of a gas key is not yet in a block, so a nonce never waits behind another
+//! batch's fee. A turn may end anywhere, by an error or by death: the next one starts from what
+//! the outbox holds.
+
+use std::collections::BTreeMap;
+
+use alloy::consensus::TxEip1559;
+use alloy::eips::Encodable2718;
+use alloy::primitives::{B256, Bytes, TxKind, U256};
+use alloy::sol_types::SolCall;
+use assay_domain::Word;
+use sqlx::PgPool;
+use tracing::{debug, info, warn};
+
+use crate::batch::OracleId;
+use crate::chain::{Chain, ChainError, Head};
+use crate::contract::{IRatingOracle, SkipReason, compact, outcomes, read_words};
+use crate::council::Council;
+use crate::guard::{self, GuardError};
+use crate::key::GasKey;
+use crate::outbox::{Attempt, Leadership, OpenBatch, Outbox, Outcome, Quorum};
+use crate::policy::{Finality, Policy};
+use crate::publish::{Progress, Publication, PublishError, Published, Stage};
+use crate::report::EntityKey;
+use crate::submission::{Fees, Inclusion, Intent, Landing, Observation, Phase, Step};
+
+/// State changes of one batch in one turn at most: due, signed, sent, included, final.
+const CHANGES_PER_TURN: usize = 5;
+
+/// Seconds an improvement waits in the contract after the last stored rating (`UpdateRules`).
+const DWELL_SECONDS: u64 = 6 * 3_600;
+
+/// Gas of a transfer.
+const TRANSFER_GAS: u64 = 21_000;
+
+/// What brings one contract's ratings to it.
+#[derive(Debug)]
+pub(crate) struct Transmitter {
+    pool: PgPool,
+    chain: Chain,
+    oracle: OracleId,
+    outbox: Outbox,
+    leadership: Leadership,
+    gas_key: GasKey,
+    policy: Policy,
+    publication: Publication,
+    /// What was brought since the start.
+    pub(crate) published: Published,
+    /// What a node said last about a broadcast, to explain a silence.
+    pub(crate) last_refusal: Option<String>,
+}
+
+impl Transmitter {
+    /// Connects, checks chain, contract and keys, and becomes the leader.
+    pub(crate) async fn start(
+        pool: &PgPool,
+        publication: &Publication,
+    ) -> Result<Self, PublishError> {
+        let (oracle, gas_key) = (publication.oracle, publication.gas_key.clone());
+        let chain = Chain::connect(&publication.rpc_url, oracle.chain_id).await?;
+        let separator = chain.call(oracle.address, &IRatingOracle::domainSeparatorCall {}).await?;
+        if separator != oracle.domain().separator() {
+            return Err(PublishError::OtherContract { oracle });
+        }
+        if publication.signers.iter().any(|signer| signer.address() == gas_key.address()) {
+            return Err(PublishError::GasKeySigns { address: gas_key.address() });
+        }
+        let outbox = Outbox::open(pool, &chain, oracle.address).await?;
+        let leadership = outbox.lead(gas_key.address()).await?;
+        Ok(Self {
+            pool: pool.clone(),
+            chain,
+            oracle,
+            outbox,
+            leadership,
+            gas_key,
+            policy: publication.policy,
+            publication: publication.clone(),
+            published: Published::default(),
+            last_refusal: None,
+        })
+    }
+
+    /// Drives every open batch as far as it goes, then takes up what is due. Returns whether
+    /// anything still waits for a block.
+    pub(crate) async fn turn(&mut self) -> Result<bool, PublishError> {
+        self.leadership.confirm().await?;
+        let head = self.chain.head().await?;
+        if self.drive_all(head).await? {
+            return Ok(true);
+        }
+        let council = self.council().await?;
+        if council.is_paused {
+            return Err(PublishError::Paused { oracle: self.oracle });
+        }
+        let policy = self.policy;
+        let deadline = |batch: &crate::batch::Batch| policy.deadline(batch.as_of_max(), head.time);
+        let Some(id) = self.outbox.choose(head.time, council.epoch, deadline).await? else {
+            return Ok(false);
+        };
+        self.publication.observer.tell(&Progress {
+            stage: Stage::Chosen,
+            batch: id,
+            tx_hash: None,
+        });
+        self.drive_all(head).await?;
+        // Perhaps more is due than fits one batch.
+        Ok(true)
+    }
+
+    async fn drive_all(&mut self, head: Head) -> Result<bool, PublishError> {
+        let mut is_pending = false;
+        for mut open in self.outbox.open_batches().await? {
+            for _ in 0..CHANGES_PER_TURN {
+                let before = open.submission.phase;
+                self.advance(&mut open, head).await?;
+                if open.submission.phase == before || open.submission.is_closed() {
+                    break;
+                }
+                // Nonces, signatures and attempts changed along.
+                let id = open.id;
+                let reloaded = self.outbox.open_batches().await?;
+                match reloaded.into_iter().find(|found| found.id == id) {
+                    Some(found) => open = found,
+                    None => break,
+                }
+            }
+            is_pending |= open.submission.is_pending();
+        }
+        Ok(is_pending)
+    }
+
+    /// Looks once and takes one step.
+    async fn advance(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
+        let seen = self.observe(open, head).await?;
+        let was_pending = open.submission.is_pending();
+        let (next, step) = open.submission.next(seen, self.policy.patience);
+        let is_news = next != open.submission;
+        match step {
+            Some(Step::Sign) => return self.sign(open, head).await,
+            Some(Step::Prepare) => return self.prepare(open, head).await,
+            Some(Step::Bump) => return self.replace(open, Intent::Publish, head).await,
+            Some(Step::Cancel) => return self.replace(open, Intent::Cancel, head).await,
+            Some(Step::Release) => self.release(open, next, head).await?,
+            Some(Step::Settle) => {
+                let outcomes = self.outcomes(open, next.phase).await?;
+                self.outbox.settle(open.id, &next, &outcomes).await?;
+                let is_released =
+                    |(_, outcome): &&(_, _)| matches!(outcome, Outcome::Released { .. });
+                let released = outcomes.iter().filter(is_released).count();
+                self.published.released = self.published.released.saturating_add(released);
+            }
+            Some(Step::Broadcast) | None if is_news => self.outbox.save(open.id, &next).await?,
+            Some(Step::Broadcast) | None => {}
+        }
+        open.submission = next;
+        if let Phase::Included(at) | Phase::Final(at) = next.phase
+            && was_pending
+        {
+            self.count(open, at).await?;
+        }
+        if step == Some(Step::Broadcast) {
+            self.broadcast(open).await?;
+        }
+        if step == Some(Step::Settle) {
+            self.tell(Stage::Settled, open);
+        }
+        Ok(())
+    }
+
+    async fn observe(&self, open: &OpenBatch, head: Head) -> Result<Observation, PublishError> {
+        let unspent = Observation::Unspent { head: head.number, time: head.time };
+        let (Some(nonce), Some(sender)) = (open.nonce, open.sender) else {
+            let epoch = self.chain.call(self.oracle.address, &IRatingOracle::epochCall {}).await?;
+            return Ok(if epoch == open.epoch { unspent } else { Observation::WouldRevert });
+        };
+        // The count before the receipts: a block in between shows as a receipt.
+        let next_nonce = self.chain.nonce(sender).await?;
+        for attempt in open.attempts.iter().rev() {
+            let Some(receipt) = self.chain.receipt(attempt.tx_hash).await? else { continue };
+            let landing = match (attempt.intent, receipt.is_success) {
+                (Intent::Publish, true) => Landing::Stored,
+                (Intent::Publish, false) => Landing::Reverted,
+                (Intent::Cancel, _) => Landing::Cancelled,
+            };
+            let (number, hash) = (receipt.block_number, receipt.block_hash);
+            let at = Inclusion { number, hash, landing };
+            return Ok(if self.is_final(number, head).await? {
+                Observation::Final(at)
+            } else {
+                Observation::Included(at)
+            });
+        }
+        Ok(if next_nonce > nonce { Observation::SpentElsewhere } else { unspent })
+    }
+
+    async fn is_final(&self, number: u64, head: Head) -> Result<bool, PublishError> {
+        Ok(match self.policy.finality {
+            Finality::Confirmations(0) => true,
+            Finality::Confirmations(depth) => head.number >= number.saturating_add(depth),
+            Finality::Tag => self.chain.finalized_number().await? >= number,
+        })
+    }
+
+    /// Clears each key with the guard, signs, and stores the quorum.
+    async fn sign(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
+        let council = self.council().await?;
+        let (epoch, deadline) = (open.epoch, open.submission.deadline);
+        let mut quorum = Quorum { bitmap: U256::ZERO, signatures: Vec::new() };
+        for (index, signer) in &council.quorum {
+            let cleared = match guard::clear(&self.pool, signer.address(), &open.batch).await {
+                Ok(cleared) => cleared,
+                Err(GuardError::NotSafe(fault)) => {
+                    let (entity, seq) = fault.report();
+                    warn!(entity.key = %entity, entity.seq = seq, %fault, "report refused");
+                    self.outbox.refuse(entity, seq, &fault.to_string()).await?;
+                    let (next, _) =
+                        open.submission.next(Observation::WouldRevert, self.policy.patience);
+                    self.outbox.release(open.id, &next, None).await?;
+                    open.submission = next;
+                    return Ok(());
+                }
+                Err(other) => return Err(other.into()),
+            };
+            self.tell(Stage::Cleared, open);
+            let signature = signer.sign(&cleared, self.oracle, epoch, deadline).await?;
+            quorum.bitmap.set_bit(*index, true);
+            quorum.signatures.extend(compact(&signature));
+        }
+        let (next, _) = open.submission.next(Observation::Signed, self.policy.patience);
+        self.outbox.store_quorum(open.id, &quorum, &next).await?;
+        open.submission = next;
+        self.tell(Stage::Signed, open);
+        debug!(batch.id = open.id, block.number = head.number, "batch signed");
+        Ok(())
+    }
+
+    /// Makes the first transaction of a batch.
+    async fn prepare(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
+        let to = TxKind::Call(self.oracle.address);
+        let Some(input) = push_input(open) else {
+            return Err(PublishError::NoQuorumStored { batch: open.id });
+        };
+        let from = self.gas_key.address();
+        let gas = match self.chain.estimate_gas(from, to, input.clone()).await {
+            Ok(gas) => gas,
+            Err(ChainError::Reverted { reason }) => {
+                warn!(batch.id = open.id, reason, "the contract would refuse the batch");
+                self.last_refusal = Some(reason);
+                let (next, _) =
+                    open.submission.next(Observation::WouldRevert, self.policy.patience);
+                return self.release(open, next, head).await.map(|()| open.submission = next);
+            }
+            Err(other) => return Err(other.into()),
+        };
+        // Storage may be touched for the first time by somebody else in between: a fifth more.
+        let gas_limit = gas.saturating_add(gas / 5);
+        if gas_limit > self.policy.gas_limit_max {
+            let gas_limit_max = self.policy.gas_limit_max;
+            return Err(PublishError::TooMuchGas { gas_limit, gas_limit_max });
+        }
+        let Some(fees) = self.affordable(gas_limit).await? else { return Ok(()) };
+        self.store_attempt(open, Intent::Publish, to, input, gas_limit, fees, head).await
+    }
+
+    /// Makes a transaction that replaces the newest one, or repeats that one if a replacement
+    /// would cost too much.
+    async fn replace(
+        &mut self,
+        open: &mut OpenBatch,
+        intent: Intent,
+        head: Head,
+    ) -> Result<(), PublishError> {
+        let market = self.chain.market_fees(self.policy.max_fee_wei_cap).await?;
+        let newest = open.attempts.last().map(|attempt| (attempt.fees, attempt.gas_limit));
+        let bumped = newest.zip(market).and_then(|((fees, gas_limit), market)| {
+            Some((fees.bumped(market, self.policy.max_fee_wei_cap)?, gas_limit))
+        });
+        let is_our_key = open.sender == Some(self.gas_key.address());
+        let (Some((fees, gas_limit)), true) = (bumped, is_our_key) else {
+            return self.broadcast(open).await;
+        };
+        // A raised fee repeats what the transaction did; an expired batch is dropped instead.
+        let intent = if open.submission.intent == Intent::Cancel { Intent::Cancel } else { intent };
+        let (to, input, gas_limit) = match intent {
+            Intent::Publish => {
+                let Some(input) = push_input(open) else {
+                    return Err(PublishError::NoQuorumStored { batch: open.id });
+                };
+                (TxKind::Call(self.oracle.address), input, gas_limit)
+            }
+            Intent::Cancel => (TxKind::Call(self.gas_key.address()), Bytes::new(), TRANSFER_GAS),
+        };
+        self.store_attempt(open, intent, to, input, gas_limit, fees, head).await
+    }
+
+    /// What a transaction should offer now, unless it would cost too much.
+    async fn affordable(&mut self, gas_limit: u64) -> Result<Option<Fees>, PublishError> {
+        let Some(fees) = self.chain.market_fees(self.policy.max_fee_wei_cap).await? else {
+            self.last_refusal = Some("gas costs more than the cap".to_owned());
+            return Ok(None);
+        };
+        let cost = fees.max_fee_wei.saturating_mul(gas_limit.into());
+        let committed = self.outbox.committed_wei_last_day().await?;
+        if committed.saturating_add(cost) > self.policy.daily_cost_wei_max {
+            warn!(cost_wei = committed, "the day's budget is spent; the batch waits");
+            self.last_refusal = Some("the day's budget is spent".to_owned());
+            return Ok(None);
+        }
+        Ok(Some(fees))
+    }
+
+    /// Stores a transaction with its nonce, then sends it.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one transaction")]
+    async fn store_attempt(
+        &mut self,
+        open: &mut OpenBatch,
+        intent: Intent,
+        to: TxKind,
+        input: Bytes,
+        gas_limit: u64,
+        fees: Fees,
+        head: Head,
+    ) -> Result<(), PublishError> {
+        let sender = self.gas_key.address();
+        let next_nonce = self.chain.nonce(sender).await?;
+        let slot = self.outbox.attempt_slot(open, sender, next_nonce).await?;
+        let nonce = slot.nonce();
+        let transaction = TxEip1559 {
+            chain_id: self.oracle.chain_id,
+            nonce,
+            gas_limit,
+            max_fee_per_gas: fees.max_fee_wei,
+            max_priority_fee_per_gas: fees.tip_wei,
+            to,
+            value: U256::ZERO,
+            access_list: Default::default(),
+            input,
+        };
+        let signed = self.gas_key.sign(transaction).await?;
+        let (tx_hash, raw) = (*signed.tx_hash(), signed.encoded_2718());
+        let attempt = Attempt { tx_hash, intent, raw, gas_limit, fees };
+        let seen = Observation::Stored { intent, head: head.number };
+        let (next, _) = open.submission.next(seen, self.policy.patience);
+        slot.store(open.id, &attempt, &next).await?;
+        open.submission = next;
+        open.attempts.push(attempt);
+        (open.nonce, open.sender) = (Some(nonce), Some(sender));
+        self.published.transactions = self.published.transactions.saturating_add(1);
+        self.tell(Stage::Stored, open);
+        self.broadcast(open).await
+    }
+
+    /// Sends the newest stored bytes, and before them those of every lower nonce that the chain
+    /// does not know any more: without them ours could never be taken.
+    async fn broadcast(&mut self, open: &OpenBatch) -> Result<(), PublishError> {
+        let (Some(nonce), Some(sender)) = (open.nonce, open.sender) else { return Ok(()) };
+        let next_nonce = self.chain.nonce(sender).await?;
+        let mut all = self.outbox.raw_between(sender, next_nonce, nonce).await?;
+        all.extend(open.attempts.last().map(|attempt| attempt.raw.clone()));
+        for raw in all {
+            if let Err(refusal) = self.chain.broadcast(&raw).await {
+                debug!(batch.id = open.id, %refusal, "broadcast refused");
+                self.last_refusal = Some(refusal.to_string());
+            }
+        }
+        self.tell(Stage::Broadcast, open);
+        Ok(())
+    }
+
+    async fn release(
+        &mut self,
+        open: &OpenBatch,
+        next: crate::submission::Submission,
+        head: Head,
+    ) -> Result<(), PublishError> {
+        let retry_at = head.time.saturating_add(self.policy.retry_seconds);
+        self.published.released =
+            self.published.released.saturating_add(open.batch.reports().len());
+        warn!(batch.id = open.id, phase = ?next.phase, "batch released; its reports are due again");
+        // What was never sent, or was sent in vain, is no fault of the reports.
+        let is_refused = open.submission.phase == Phase::Signed
+            || matches!(next.phase, Phase::Included(at) if at.landing == Landing::Reverted);
+        self.outbox.release(open.id, &next, is_refused.then_some(retry_at)).await?;
+        Ok(())
+    }
+
+    /// What became of each report: decided by the contract's slots, and by its log only where the
+    /// slot has moved on.
+    async fn outcomes(
+        &self,
+        open: &OpenBatch,
+        phase: Phase,
+    ) -> Result<Vec<(EntityKey, Outcome)>, PublishError> {
+        let reports = open.batch.reports();
+        let Phase::Final(Inclusion { landing: Landing::Stored, .. }) = phase else {
+            let released = Outcome::Released { retry_at: None };
+            return Ok(reports.iter().map(|report| (report.entity(), released)).collect());
+        };
+        let entities: Vec<EntityKey> = reports.iter().map(|report| report.entity()).collect();
+        let words = read_words(&self.chain, self.oracle.address, &entities).await?;
+        let logged = self.logged(open).await?;
+        let mut outcomes = Vec::with_capacity(reports.len());
+        for (report, word) in reports.iter().zip(words) {
+            let stored = Word::unpack(word).ok();
+            let skip = logged.get(&(report.entity(), report.seq())).copied();
+            let outcome = judge(report.word(), stored, skip).ok_or_else(|| {
+                let found = format!("{word:#x} after seq {} was rated", report.seq());
+                ChainError::Malformed { method: "eth_call", found }
+            })?;
+            if outcome == Outcome::Refused {
+                let (entity, seq) = (report.entity(), report.seq());
+                warn!(entity.key = %entity, entity.seq = seq, ?skip, "the contract refused a rating");
+            }
+            outcomes.push((report.entity(), outcome));
+        }
+        Ok(outcomes)
+    }
+
+    async fn logged(
+        &self,
+        open: &OpenBatch,
+    ) -> Result<BTreeMap<(EntityKey, u32), Option<SkipReason>>, PublishError> {
+        for attempt in open.attempts.iter().rev() {
+            if let Some(receipt) = self.chain.receipt(attempt.tx_hash).await? {
+                let found = outcomes(&receipt, self.oracle.address);
+                return Ok(found.map(|(entity, seq, skip)| ((entity, seq), skip)).collect());
+            }
+        }
+        Ok(BTreeMap::new())
+    }
+
+    async fn count(&mut self, open: &OpenBatch, at: Inclusion) -> Result<(), PublishError> {
+        if at.landing == Landing::Stored {
+            let rated = self.logged(open).await?.into_values().filter(Option::is_none).count();
+            self.published.batches = self.published.batches.saturating_add(1);
+            self.published.ratings = self.published.ratings.saturating_add(rated);
+        }
+        info!(batch.id = open.id, block.number = at.number, landing = ?at.landing, "batch included");
+        self.tell(Stage::Included, open);
+        Ok(())
+    }
+
+    async fn council(&self) -> Result<Council, PublishError> {
+        Council::read(&self.chain, self.oracle.address, &self.publication.signers).await
+    }
+
+    fn tell(&self, stage: Stage, open: &OpenBatch) {
+        let tx_hash: Option<B256> = open.attempts.last().map(|attempt| attempt.tx_hash);
+        self.publication.observer.tell(&Progress { stage, batch: open.id, tx_hash });
+    }
+}
+
+/// What became of one word: `None` if the chain contradicts its own log, which a node that lags
+/// behind does.
+fn judge(ours: Word, stored: Option<Word>, logged: Option<Option<SkipReason>>) -> Option<Outcome> {
+    let is_rated = logged == Some(None);
+    if stored.is_some_and(|stored| stored.as_signed() == ours) {
+        return Some(Outcome::Rated);
+    }
+    if stored.is_some_and(|stored| stored.fields().seq >= ours.fields().seq) {
+        return Some(if is_rated { Outcome::Rated } else { Outcome::Passed });
+    }
+    match logged {
+        Some(None) | Some(Some(SkipReason::NotNewer)) => None,
+        None => Some(Outcome::Released { retry_at: None }),
+        Some(Some(SkipReason::Unfit(_))) => Some(Outcome::Refused),
+        Some(Some(SkipReason::Future)) => {
+            Some(Outcome::Released { retry_at: Some(ours.fields().as_of) })
+        }
+        Some(Some(SkipReason::Dwell)) => {
+            let stored_at = stored
+                .map_or(0, |stored| stored.fields().as_of.saturating_add(stored.lag().into()));
+            Some(Outcome::Released { retry_at: Some(stored_at.saturating_add(DWELL_SECONDS)) })
+        }
+    }
+}
+
+fn push_input(open: &OpenBatch) -> Option<Bytes> {
+    let quorum = open.quorum.as_ref()?;
+    let message = open.batch.message(open.epoch, open.submission.deadline).ok()?;
+    let call = IRatingOracle::pushCall {
+        entries: open.batch.entries(),
+        bitmap: quorum.bitmap,
+        signatures: quorum.signatures.clone().into(),
+        deadline: message.deadline,
+    };
+    Some(call.abi_encode().into())
+}
