@@ -1,2 +1,32 @@
-//! The assay binary.
-fn main() {}
+//! The `assay` binary: parse, set up tracing, dispatch.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod command;
+
+fn main() -> ExitCode {
+    let args = command::Args::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("ASSAY_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("assay: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(command::run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("assay: {error:#}");
+            command::exit_code(&error)
+        }
+    }
+}

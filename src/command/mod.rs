@@ -1,0 +1,89 @@
+//! What the binary can be asked to do, a file each. Wires the crates together; nobody imports it.
+
+mod archive;
+mod database;
+mod demo;
+mod import;
+mod loss;
+mod query;
+mod run;
+mod table;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Credit ratings for Ethereum restaking that anyone can replay.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Examples:\n  \
+    assay demo --once                 rate the shipped mainnet ledger, show the ratings, stop\n  \
+    assay import logs.jsonl --chain-id 1\n  \
+    assay query graphql/operations/01-leaderboard.graphql\n  \
+    assay verify                      recompute every hash and every rating action")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    database: database::DatabaseArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Rate the shipped mainnet slashing ledger, publish to a local chain, serve GraphQL.
+    Demo(demo::DemoArgs),
+    /// Follow a live chain: record, rate and serve, for as long as it runs.
+    Run(run::RunArgs),
+    /// Append `eth_getLogs` objects, one a line (plain, gzip or zstd), or an Assay archive.
+    Import(import::ImportArgs),
+    /// Answer a GraphQL query from the database, without a server.
+    Query(query::QueryArgs),
+    /// Recompute the chain of hashes and every rating action from position 1, and compare.
+    Verify(verify::VerifyArgs),
+    /// Write an Assay archive from `eth_getLogs` objects.
+    Archive(archive::ArchiveArgs),
+    /// The exact loss distribution of blocks in a JSON file.
+    Loss(loss::LossArgs),
+    /// Print the GraphQL schema.
+    Schema,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Demo(demo) => demo::run(&args.database, demo).await,
+        Command::Run(run) => run::run(&args.database, run).await,
+        Command::Import(import) => import::run(&args.database, import).await,
+        Command::Query(query) => query::run(&args.database, query).await,
+        Command::Verify(verify) => verify::run(&args.database, verify).await,
+        Command::Archive(archive) => archive::run(archive),
+        Command::Loss(loss) => loss::run(loss),
+        Command::Schema => {
+            say(&assay_graphql::sdl());
+            Ok(())
+        }
+    }
+}
+
+/// Something was checked and found different: exit code 4.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct VerificationFailed(pub(crate) String);
+
+/// 4 where a check failed, 1 for every other error (2 is clap's).
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<VerificationFailed>() { ExitCode::from(4) } else { ExitCode::FAILURE }
+}
+
+/// Results go to standard output; everything else to standard error.
+#[expect(clippy::print_stdout, reason = "the one place where results leave the program")]
+fn say(text: &str) {
+    println!("{}", text.trim_end());
+}
+
+/// Reads a file whole, naming it in the error.
+fn read_file(path: &PathBuf) -> anyhow::Result<String> {
+    use anyhow::Context as _;
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
