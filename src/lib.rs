@@ -13,3 +13,4 @@ pub mod event_store;
 pub mod projection;
 pub mod rater;
 pub mod rating;
+pub mod verify;

@@ -87,15 +87,15 @@ pub struct Rater {
 }
 
 #[derive(Debug)]
-struct Live {
-    engine: Engine<Writer>,
+pub(crate) struct Live {
+    pub(crate) engine: Engine<Writer>,
     log: event_store::CanonicalHead,
     revision: u32,
 }
 
 /// What the read model reflects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Checkpoint {
+pub(crate) struct Checkpoint {
     storage_position: u64,
     head: CanonicalHead,
     revision: u32,
@@ -121,6 +121,14 @@ impl Rater {
         let done = self.commit(&mut live).await?;
         self.live = Some(live);
         Ok(done)
+    }
+
+    pub(crate) const fn store(&self) -> &EventStore {
+        &self.store
+    }
+
+    pub(crate) fn methodology(&self) -> &Methodology {
+        &self.methodology
     }
 
     /// The state that the last ratings rest on.
@@ -173,7 +181,7 @@ impl Rater {
         Ok(live)
     }
 
-    async fn fold_to(
+    pub(crate) async fn fold_to(
         &self,
         end: u64,
         checkpoint: Option<Checkpoint>,
@@ -196,7 +204,7 @@ impl Rater {
     }
 
     /// Storage positions up to which the ratings before each restatement knew the log.
-    async fn restatements(&self) -> Result<Vec<u64>, RaterError> {
+    pub(crate) async fn restatements(&self) -> Result<Vec<u64>, RaterError> {
         let mut known = Vec::new();
         let read = self
             .store
@@ -213,7 +221,7 @@ impl Rater {
 
     /// Counters at the start of the revision after these restatements: a number that was used in
     /// an earlier revision is never used again for another word.
-    async fn seqs_before(
+    pub(crate) async fn seqs_before(
         &self,
         restated: &[u64],
     ) -> Result<BTreeMap<RatedEntity, u32>, RaterError> {
@@ -282,7 +290,7 @@ async fn restate(
     Ok(())
 }
 
-fn action_fact(rating: &Rating, methodology: &Methodology) -> Option<Fact> {
+pub(crate) fn action_fact(rating: &Rating, methodology: &Methodology) -> Option<Fact> {
     let (kind, word) = (rating.action?, rating.report?);
     let expected_loss = rating.verdict.as_ref().map_or(0, |rated| rated.profile.expected_loss().0);
     let action = RatingAction {
@@ -301,15 +309,15 @@ fn action_fact(rating: &Rating, methodology: &Methodology) -> Option<Fact> {
 
 /// Gathers what is to be written.
 #[derive(Debug)]
-struct Writer {
-    read_model: ReadModel,
+pub(crate) struct Writer {
+    pub(crate) read_model: ReadModel,
     /// What the database reflects already.
     checkpoint: Option<Checkpoint>,
     /// Whether the log still has, at the checkpoint's position, the hash it had then.
     is_checkpoint_met: bool,
     /// The storage position that a restatement supersedes.
     restates: Option<u64>,
-    actions: Vec<Rating>,
+    pub(crate) actions: Vec<Rating>,
     /// The newest report of each entity: older ones are superseded before they were ever due.
     reports: BTreeMap<RatedEntity, (Word, u64)>,
 }

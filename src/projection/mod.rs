@@ -118,6 +118,22 @@ impl Tables {
 }
 
 impl ReadModel {
+    /// Every table that is written here.
+    pub const TABLES: [&'static str; 12] = [
+        "blocks",
+        "entities",
+        "assessments",
+        "rating_points",
+        "rating_actions",
+        "slashing_events",
+        "operator_shares",
+        "operators",
+        "avss",
+        "operator_sets",
+        "memberships",
+        "allocations",
+    ];
+
     /// A read model that holds everything up to canonical position `written_to`.
     pub fn new(written_to: u64) -> Self {
         Self {
@@ -140,23 +156,14 @@ impl ReadModel {
     /// Removes every row, before all of them are written anew. Rating actions stay: what was said
     /// was said.
     pub async fn clear(connection: &mut PgConnection) -> sqlx::Result<()> {
-        for table in [
-            "blocks",
-            "entities",
-            "assessments",
-            "rating_points",
-            "slashing_events",
-            "operator_shares",
-            "operators",
-            "avss",
-            "operator_sets",
-            "memberships",
-            "allocations",
-            "checkpoint",
-        ] {
+        for table in Self::TABLES {
+            if table == "rating_actions" {
+                continue;
+            }
             let statement = format!("DELETE FROM read_model.{table}");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *connection).await?;
         }
+        sqlx::query("DELETE FROM read_model.checkpoint").execute(connection).await?;
         Ok(())
     }
 
