@@ -1,1 +1,3 @@
-//! Tests.
+//! Tests of the functional core.
+
+mod special;
