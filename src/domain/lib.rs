@@ -16,4 +16,5 @@
     )
 )]
 
+pub mod loss;
 pub mod special;

@@ -1,3 +1,5 @@
 //! Tests of the functional core.
 
 mod special;
+mod vectors;
+mod vectors_loss;
