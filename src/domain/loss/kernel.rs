@@ -21,8 +21,10 @@ pub trait Word: Copy + Default + PartialEq {
     const ONE: Self;
     /// Bits of the product that [`Word::product`] drops.
     const DROPPED: u32;
-    /// `self` · `share` / 2^DROPPED, rounded down.
-    fn product(self, share: u64) -> u128;
+    /// Σ source · share / 2^DROPPED, each rounded down; the shares sum to at most 2^64 − 1.
+    fn products<const N: usize>(sources: [Self; N], shares: [u64; N]) -> u128;
+    /// sum / 2^shift, where `shift` is what [`Step`] holds less DROPPED.
+    fn scale(sum: u128, shift: u32) -> u128;
     /// As wide as sums are.
     fn wide(self) -> u128;
     /// Back from a sum, which is at most one.
@@ -34,8 +36,14 @@ impl Word for u64 {
     const DROPPED: u32 = 0;
 
     #[inline(always)]
-    fn product(self, share: u64) -> u128 {
-        u128::from(self) * u128::from(share)
+    fn products<const N: usize>(sources: [Self; N], shares: [u64; N]) -> u128 {
+        let pairs = sources.into_iter().zip(shares);
+        pairs.fold(0, |sum, (source, share)| sum + u128::from(source) * u128::from(share))
+    }
+
+    #[inline(always)]
+    fn scale(sum: u128, shift: u32) -> u128 {
+        sum >> shift
     }
 
     #[inline(always)]
@@ -55,10 +63,22 @@ impl Word for u128 {
     const DROPPED: u32 = 64;
 
     #[inline(always)]
-    #[expect(clippy::as_conversions, reason = "the two halves of the mass, on purpose")]
-    fn product(self, share: u64) -> u128 {
-        let share = Self::from(share);
-        Self::from((self >> 64) as u64) * share + ((Self::from(self as u64) * share) >> 64)
+    #[expect(clippy::as_conversions, reason = "the two halves of a product, on purpose")]
+    fn products<const N: usize>(sources: [Self; N], shares: [u64; N]) -> u128 {
+        let (mut high, mut low) = (0_u128, 0_u64);
+        for (source, share) in sources.into_iter().zip(shares) {
+            let share = Self::from(share);
+            high += Self::from((source >> 64) as u64) * share;
+            // Each term is below its share, so the sum is below 2^64.
+            low = low.wrapping_add(((Self::from(source as u64) * share) >> 64) as u64);
+        }
+        high + Self::from(low)
+    }
+
+    #[inline(always)]
+    fn scale(sum: u128, shift: u32) -> u128 {
+        // A step shifts by 64 to 127. The mask says so to the compiler.
+        sum >> (shift & 63)
     }
 
     #[inline(always)]
@@ -138,7 +158,7 @@ pub fn convolve<W: Word>(cells: &mut [W], reach: usize, step: &Step) -> usize {
     let Some(cap) = cells.len().checked_sub(1) else { return 0 };
     let shift = step.shift - W::DROPPED;
     let new_reach = cap.min(reach + step.furthest());
-    let overflow = overflow(cells, reach, step) >> shift;
+    let overflow = W::scale(overflow(cells, reach, step), shift);
     if let Some(last) = cells.last_mut() {
         // What is at the cap stays there.
         *last = W::narrow(last.wide() + overflow);
@@ -148,15 +168,15 @@ pub fn convolve<W: Word>(cells: &mut [W], reach: usize, step: &Step) -> usize {
     while end > 0 {
         let start = end.saturating_sub(CHUNK_CELLS);
         let Some(sums) = sums.get_mut(..end - start) else { break };
-        sums.fill(0);
         gather(cells, start, step, sums);
         let round_up = (1_u128 << shift) - 1 + u128::from(W::DROPPED > 0);
         if let Some(chunk) = cells.get_mut(start..end) {
             for (cell, &sum) in chunk.iter_mut().zip(sums.iter()) {
                 let mass = cell.wide();
                 // An empty cell moves nothing; elsewhere what leaves is rounded up.
-                let leaving = (cell.product(step.moved) + round_up) >> shift;
-                *cell = W::narrow(mass.saturating_sub(leaving) + (sum >> shift));
+                let leaving = W::products([*cell], [step.moved]) + round_up;
+                let staying = mass.saturating_sub(W::scale(leaving, shift));
+                *cell = W::narrow(staying + W::scale(sum, shift));
             }
         }
         end = start;
@@ -179,11 +199,10 @@ pub fn remove(cells: &mut [u128], odds: &Step) {
         // No source lies in the chunk itself, since the nearest is at least a chunk away.
         let end = cap.min(start + width);
         let Some(sums) = sums.get_mut(..end - start) else { break };
-        sums.fill(0);
         gather(cells, start, odds, sums);
         if let Some(chunk) = cells.get_mut(start..end) {
             for (cell, &sum) in chunk.iter_mut().zip(sums.iter()) {
-                *cell = cell.saturating_sub(sum >> shift);
+                *cell = cell.saturating_sub(u128::scale(sum, shift));
             }
         }
         start = end;
@@ -202,19 +221,58 @@ pub fn settle<W: Word>(cells: &mut [W], reach: usize) -> u128 {
     deficit
 }
 
-/// Adds to `sums[i]` what reaches cell `start + i` from below.
+/// Sets `sums[i]` to what reaches cell `start + i` from below.
+///
+/// Four atoms at a time, so that a sum stays in registers for four products.
 #[inline(always)]
 fn gather<W: Word>(cells: &[W], start: usize, step: &Step, sums: &mut [u128]) {
-    for atom in &step.atoms {
-        let distance = usize::from(atom.cells);
-        // The first cells of the grid have no source.
-        let skipped = distance.saturating_sub(start);
-        let from = (start + skipped) - distance;
-        let Some(sums) = sums.get_mut(skipped..) else { continue };
-        let Some(sources) = cells.get(from..from + sums.len()) else { continue };
-        for (sum, source) in sums.iter_mut().zip(sources) {
-            *sum += source.product(atom.share);
+    sums.fill(0);
+    let (fours, rest) = step.atoms.as_chunks::<4>();
+    for four in fours {
+        if gather_four(cells, start, *four, sums).is_none() {
+            for atom in four {
+                gather_one(cells, start, *atom, sums);
+            }
         }
+    }
+    for atom in rest {
+        gather_one(cells, start, *atom, sums);
+    }
+}
+
+/// Adds what four atoms bring; `None` and nothing if a cell has no source for one of them.
+#[inline(always)]
+fn gather_four<W: Word>(
+    cells: &[W],
+    start: usize,
+    atoms: [Atom; 4],
+    sums: &mut [u128],
+) -> Option<()> {
+    let length = sums.len();
+    let sources = |atom: Atom| {
+        let from = start.checked_sub(usize::from(atom.cells))?;
+        cells.get(from..from + length)
+    };
+    let [a, b, c, d] = atoms;
+    let sources = sources(a)?.iter().zip(sources(b)?).zip(sources(c)?).zip(sources(d)?);
+    let shares = atoms.map(|atom| atom.share);
+    for (sum, (((a, b), c), d)) in sums.iter_mut().zip(sources) {
+        *sum += W::products([*a, *b, *c, *d], shares);
+    }
+    Some(())
+}
+
+/// Adds what one atom brings to the cells that have a source.
+#[inline(always)]
+fn gather_one<W: Word>(cells: &[W], start: usize, atom: Atom, sums: &mut [u128]) {
+    let distance = usize::from(atom.cells);
+    // The first cells of the grid have no source.
+    let skipped = distance.saturating_sub(start);
+    let from = (start + skipped) - distance;
+    let Some(sums) = sums.get_mut(skipped..) else { return };
+    let Some(sources) = cells.get(from..from + sums.len()) else { return };
+    for (sum, source) in sums.iter_mut().zip(sources) {
+        *sum += W::products([*source], [atom.share]);
     }
 }
 
@@ -230,7 +288,7 @@ fn overflow<W: Word>(cells: &[W], reach: usize, step: &Step) -> u128 {
         let fresh = cells.get(from..top).unwrap_or(&[]);
         suffix = fresh.iter().fold(suffix, |sum, cell| sum + cell.wide());
         top = from;
-        total += W::narrow(suffix).product(atom.share);
+        total += W::products([W::narrow(suffix)], [atom.share]);
     }
     total
 }
