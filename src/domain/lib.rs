@@ -16,5 +16,11 @@
     )
 )]
 
+pub mod backtest;
+pub mod beacon;
+pub mod creditrisk;
 pub mod loss;
+pub mod network;
+pub mod portfolio;
+pub mod ratio;
 pub mod special;

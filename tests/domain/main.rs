@@ -3,3 +3,4 @@
 mod special;
 mod vectors;
 mod vectors_loss;
+mod vectors_models;
