@@ -19,6 +19,7 @@
 pub mod backtest;
 pub mod beacon;
 pub mod creditrisk;
+pub mod frontier;
 pub mod loss;
 pub mod network;
 pub mod portfolio;

@@ -1,5 +1,6 @@
 //! Tests of the functional core.
 
+mod frontier;
 mod special;
 mod vectors;
 mod vectors_loss;

@@ -102,7 +102,7 @@ fn network(stakes: &[(&str, &str)], services: &[(&str, &str, &[&str])]) -> Netwo
     Network::new(stakes, services.collect()).unwrap()
 }
 
-fn named<'a>(sigma: &'a Value) -> Vec<(&'a str, &'a str)> {
+fn named(sigma: &Value) -> Vec<(&str, &str)> {
     let pairs = sigma.as_object().unwrap().iter();
     pairs.map(|(name, stake)| (name.as_str(), stake.as_str().unwrap())).collect()
 }
