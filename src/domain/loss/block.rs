@@ -100,34 +100,38 @@ impl Severity {
 
     /// Losses in bp with their probabilities; equal losses are merged, impossible ones dropped.
     ///
-    /// What rounding left of the sum goes to the worst loss.
+    /// What rounding left of the sum goes to the worst loss, what it added is taken from the least.
     ///
     /// # Errors
     /// When a loss is not 1 to 10,000 bp, none is possible, or the probabilities do not sum to one.
     pub fn new(losses: impl IntoIterator<Item = (u16, Probability)>) -> Result<Self, BlockProblem> {
-        let mut merged = BTreeMap::new();
-        let mut sum = Probability::ZERO;
-        let mut too_much = false;
+        let one = Probability::ONE.to_q127();
+        let mut merged: BTreeMap<u16, u128> = BTreeMap::new();
+        let mut sum = 0_u128;
         for (loss_bp, p) in losses {
             if !(1..=CELLS).contains(&loss_bp) {
                 return Err(BlockProblem::Loss { found: u64::from(loss_bp) });
             }
-            too_much |= p > sum.complement();
-            sum = sum.plus(p);
-            let entry: &mut Probability = merged.entry(loss_bp).or_default();
-            *entry = entry.plus(p);
+            // At most 2^127 each, so only a sum of two or more saturates, and that is refused.
+            sum = sum.saturating_add(p.to_q127());
+            let entry = merged.entry(loss_bp).or_default();
+            *entry = entry.saturating_add(p.to_q127());
         }
-        let mut losses: Vec<_> =
-            merged.into_iter().filter(|&(_, p)| p > Probability::ZERO).collect();
-        let missing = sum.complement();
-        let slack = Probability::ONE.to_q127() >> SEVERITY_SLACK_BITS;
+        let mut losses: Vec<_> = merged.into_iter().filter(|&(_, p)| p > 0).collect();
         let worst = losses.last_mut().ok_or(BlockProblem::NoSeverity)?;
-        if too_much || missing.to_q127() > slack {
-            let found = if too_much { "more than 1".to_owned() } else { sum.to_string() };
+        if sum.abs_diff(one) > one >> SEVERITY_SLACK_BITS {
+            let found = if sum >= one { "more than 1".to_owned() } else { shown(sum) };
             return Err(BlockProblem::SeveritySum { found });
         }
-        worst.1 = worst.1.plus(missing);
-        Ok(Self(losses))
+        worst.1 = worst.1.saturating_add(one.saturating_sub(sum));
+        let mut excess = sum.saturating_sub(one);
+        for (_, p) in &mut losses {
+            let taken = excess.min(*p);
+            *p = p.saturating_sub(taken);
+            excess = excess.saturating_sub(taken);
+        }
+        let kept = losses.into_iter().filter(|&(_, p)| p > 0);
+        Ok(Self(kept.map(|(loss_bp, p)| (loss_bp, Probability::from_q127(p))).collect()))
     }
 
     /// Losses in bp with their probabilities, ascending.
@@ -192,4 +196,8 @@ impl Block {
         let p = self.hazard.probability(self.beta, z);
         self.severity.losses().map(move |(cell, v)| (cell, v.times(p)))
     }
+}
+
+fn shown(sum: u128) -> String {
+    Probability::from_q127(sum).to_string()
 }
