@@ -1,7 +1,9 @@
 //! Tests of the functional core.
 
 mod frontier;
+mod loss_input;
 mod loss_properties;
+mod scores;
 mod special;
 mod vectors;
 mod vectors_loss;

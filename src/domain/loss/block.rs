@@ -35,9 +35,7 @@ pub enum BlockProblem {
     #[error("the id is empty; give the block a name, for example \"C1|A|S1\"")]
     NoId,
     /// A rate or Gamma parameter is negative, infinite or NaN.
-    #[error(
-        "found hazard {found:?}, expected finite parameters not below zero (and years above zero)"
-    )]
+    #[error("found {found}, expected finite numbers not below zero (and r above zero)")]
     Hazard {
         /// What was given.
         found: Hazard,

@@ -4,6 +4,8 @@
 //! V09 puts their error in any figure of the distribution below 1.4e-25.
 #![expect(clippy::float_arithmetic, reason = "a hazard is a real number; what leaves is Q1.127")]
 
+use std::fmt;
+
 use super::fixed::Probability;
 use crate::special;
 
@@ -105,6 +107,17 @@ impl Hazard {
                 shape.is_finite() && years.is_finite() && shape >= 0.0 && years > 0.0
             }
             Self::Fixed(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Hazard {
+    /// As the input file names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate { per_year } => write!(f, "lam {per_year}"),
+            Self::Predictive { shape, years } => write!(f, "k {shape} with r {years}"),
+            Self::Fixed(p) => write!(f, "p {p}"),
         }
     }
 }

@@ -107,7 +107,11 @@ fn block(value: &Value, place: u32) -> Result<Block, InputError> {
     let missing = || InputError::Field {
         block: unnamed.clone(),
         field: "id".to_owned(),
-        found: shown(value.get("id").unwrap_or(value)),
+        found: shown(if value.is_object() {
+            value.get("id").unwrap_or(&Value::Null)
+        } else {
+            value
+        }),
         expected: "a text that names the block",
     };
     let map = value.as_object().ok_or_else(missing)?;

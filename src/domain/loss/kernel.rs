@@ -19,7 +19,7 @@ const CHUNK_CELLS: usize = 256;
 pub trait Word: Copy + Default + PartialEq {
     /// Certainty.
     const ONE: Self;
-    /// Bits of the product that [`Word::product`] drops.
+    /// Bits of the product that [`Word::products`] drops.
     const DROPPED: u32;
     /// Σ source · share / 2^DROPPED, each rounded down; the shares sum to at most 2^64 − 1.
     fn products<const N: usize>(sources: [Self; N], shares: [u64; N]) -> u128;
