@@ -1,8 +1,8 @@
 //! How good past ratings were: forecasts against outcomes, with honest intervals.
 //!
-//! Scores that are fractions stay exact. Intervals are exact in the statistical sense, so that three
-//! events never look like more than three events. Nothing here looks at the clock: the caller decides
-//! which forecasts were made before which outcomes.
+//! Scores that are fractions stay exact. Intervals are exact in the statistical sense, so that
+//! three events never look like more than three events. Nothing here looks at the clock: the caller
+//! decides which forecasts were made before which outcomes.
 #![expect(clippy::float_arithmetic, reason = "logarithms and quantiles; nothing here is hashed")]
 
 use std::collections::BTreeMap;
@@ -48,7 +48,8 @@ pub struct Scores {
     pub skill: Option<Ratio>,
     /// Mean −ln of the probability given to what happened; infinite if that was zero.
     pub log_loss: f64,
-    /// Probability that a loss had the higher forecast, ties one half; `None` without both outcomes.
+    /// Probability that a loss had the higher forecast, ties one half; `None` without both
+    /// outcomes.
     pub auc: Option<Ratio>,
     /// 2·AUC − 1.
     pub accuracy_ratio: Option<Ratio>,
@@ -161,7 +162,8 @@ impl Scores {
 
 /// Clopper and Pearson's interval of a probability after `events` in `trials`, two-sided.
 ///
-/// `alpha` is what is left outside, 0.05 for 95 %. NaN unless `events` ≤ `trials` and 0 < `alpha` < 1.
+/// `alpha` is what is left outside, 0.05 for 95 %. NaN unless `events` ≤ `trials` and 0 < `alpha` <
+/// 1.
 pub fn clopper_pearson(events: u32, trials: u32, alpha: f64) -> Interval {
     if events > trials || !(alpha > 0.0 && alpha < 1.0) {
         return Interval { lower: f64::NAN, upper: f64::NAN };
@@ -223,8 +225,9 @@ pub fn transition_matrix(counts: &[Vec<u64>]) -> Result<Vec<Vec<Ratio>>, RatioEr
 
 /// An interval of the accuracy ratio by drawing whole clusters (operators, AVSs) with replacement.
 ///
-/// The draws come from `seeds`, one sample each, so that the interval is the same everywhere. Samples
-/// without both outcomes say nothing and are left out; `None` if fewer than half say something.
+/// The draws come from `seeds`, one sample each, so that the interval is the same everywhere.
+/// Samples without both outcomes say nothing and are left out; `None` if fewer than half say
+/// something.
 ///
 /// # Errors
 /// As [`Scores::new`] for the forecasts of a sample.
@@ -304,7 +307,8 @@ fn murphy(groups: &BTreeMap<u64, Group>, total: Group) -> Result<(Ratio, Ratio),
     Ok((reliability, resolution))
 }
 
-/// Groups come in ascending order of forecast, so a loss beats every survivor seen before its group.
+/// Groups come in ascending order of forecast, so a loss beats every survivor seen before its
+/// group.
 fn auc(groups: &BTreeMap<u64, Group>, total: Group) -> Result<Option<Ratio>, RatioError> {
     let survivors = total.count.saturating_sub(total.lost);
     let pairs = u128::from(total.lost).saturating_mul(u128::from(survivors));

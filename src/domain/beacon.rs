@@ -32,8 +32,8 @@ pub struct NoActiveBalance {
     pub found: Gwei,
 }
 
-/// The penalty of a validator of `effective_balance`, when `slashed` is the sum of effective balances
-/// slashed in the last 8,192 epochs and `total_active` that of all active validators.
+/// The penalty of a validator of `effective_balance`, when `slashed` is the sum of effective
+/// balances slashed in the last 8,192 epochs and `total_active` that of all active validators.
 ///
 /// # Errors
 /// When `total_active` is below one ETH.

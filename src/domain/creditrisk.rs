@@ -2,7 +2,8 @@
 //!
 //! An independent check of `loss`: Poisson events with Gamma sectors have a distribution in closed
 //! form as a power series. All terms of the recursion are positive, so unlike Panjer's it loses no
-//! digits. An obligor may default more than once here, so losses are slightly higher than in `loss`.
+//! digits. An obligor may default more than once here, so losses are slightly higher than in
+//! `loss`.
 #![expect(clippy::float_arithmetic, reason = "a benchmark in f64 over libm, never hashed")]
 
 use crate::loss::Level;

@@ -131,8 +131,8 @@ impl Network {
 
     /// γ over every coalition; `None` if none can gain anything.
     ///
-    /// For given attackers it is best to take every service they can corrupt, so only the coalitions
-    /// of validators are tried.
+    /// For given attackers it is best to take every service they can corrupt, so only the
+    /// coalitions of validators are tried.
     ///
     /// # Errors
     /// Above 16 validators, or when a fraction does not fit.

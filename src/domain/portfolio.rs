@@ -92,7 +92,8 @@ pub fn expected_loss_quantile_ppt(mean_ppt: u64, cv: f64, probability: f64) -> O
     Probability::from_f64((quantile / 1e12).min(1.0)).map(Probability::to_ppt)
 }
 
-/// Basel's asset correlation for corporates: 0.12 w + 0.24 (1 − w), w = (1 − e^(−50 PD))/(1 − e⁻⁵⁰).
+/// Basel's asset correlation for corporates: 0.12 w + 0.24 (1 − w), w = (1 − e^(−50 PD))/(1 −
+/// e⁻⁵⁰).
 pub fn basel_correlation(probability: f64) -> f64 {
     let weight = special::exp_m1(-50.0 * probability) / special::exp_m1(-50.0);
     0.12 * weight + 0.24 * (1.0 - weight)

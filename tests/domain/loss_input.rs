@@ -6,7 +6,8 @@ use assay_domain::loss::severity::{beta_decile_means, on_grid, round_to_grid};
 use assay_domain::loss::{BLOCKS_MAX, BasisPoints, Probability, input};
 use serde_json::json;
 
-/// A file of one block with these keys in place of the usual ones must be refused with this message.
+/// A file of one block with these keys in place of the usual ones must be refused with this
+/// message.
 fn refused(change: serde_json::Value, message: &str) {
     let mut block = json!({"id": "C1|A", "lam": "0.01", "beta": 0.3, "severity_bp": {"150": "1"}});
     for (key, value) in change.as_object().unwrap() {
@@ -30,7 +31,8 @@ fn a_bad_block_is_named_with_what_is_wrong_and_what_to_do() {
     refused(json!({"lam": "1e999"}), &format!("block C1|A: lam is \"1e999\", {number}"));
     refused(
         json!({"beta": 1.5}),
-        "block C1|A: found beta 1.5, expected 0 to 1: the share of the hazard that follows the factor",
+        "block C1|A: found beta 1.5, \
+         expected 0 to 1: the share of the hazard that follows the factor",
     );
     refused(
         json!({"severity_bp": {"150": "0.5", "200": 0.4}}),
@@ -75,7 +77,8 @@ fn a_bad_block_is_named_with_what_is_wrong_and_what_to_do() {
     refused(json!({"lam": "remove", "k": 1}), hazard);
     refused(
         json!({"lambda": 1}),
-        "block C1|A: unknown key \"lambda\", expected id, severity_bp, beta and one of lam, p, k with r",
+        "block C1|A: unknown key \"lambda\", \
+         expected id, severity_bp, beta and one of lam, p, k with r",
     );
     refused(
         json!({"id": "remove"}),

@@ -55,7 +55,11 @@ fn gap(a: BasisPoints, b: BasisPoints) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn mass_is_one_at_both_widths(drafts in drafts(2.0, 10_000)) {
@@ -165,10 +169,11 @@ impl Draws {
     }
 }
 
-/// Two distributions of the same hazards: here each block happens at most once, in `CreditRisk+`
-/// as often as a Poisson variable says. Coupled draw by draw, they differ only if some block happens
+/// Two distributions of the same hazards: here each block happens at most once, in `CreditRisk+` as
+/// often as a Poisson variable says. Coupled draw by draw, they differ only if some block happens
 /// twice, which given the climate has probability 1 − e^(−λu)(1 + λu) ≤ (λu)²/2. So cumulative
-/// probabilities differ by at most Σ λ² E[u²]/2 = Σ λ² (1 + β²)/2, and `CreditRisk+` is never lower.
+/// probabilities differ by at most Σ λ² E[u²]/2 = Σ λ² (1 + β²)/2, and `CreditRisk+` is never
+/// lower.
 #[test]
 fn random_portfolios_agree_with_credit_risk_plus() {
     // A thousand take 13 s without optimisation, so a debug build takes the first two hundred.

@@ -1,9 +1,10 @@
 //! The risk-reward frontier: the least tail risk (`CVaR`) for a required reward.
 //!
-//! A solver's answer is not believed: a [`Certificate`] carries the weights and the dual prices, and
-//! [`Problem::verify`] checks both in exact fractions and bounds how far the weights can be from the
-//! best. Any solver may make one; `simplex` is an exact one for small portfolios. `scenarios` makes
-//! the losses. §2.11 has the model; the optimal weights may not be unique, the optimal risk is.
+//! A solver's answer is not believed: a [`Certificate`] carries the weights and the dual prices,
+//! and [`Problem::verify`] checks both in exact fractions and bounds how far the weights can be
+//! from the best. Any solver may make one; `simplex` is an exact one for small portfolios.
+//! `scenarios` makes the losses. §2.11 has the model; the optimal weights may not be unique, the
+//! optimal risk is.
 
 mod scenarios;
 mod simplex;
@@ -124,7 +125,8 @@ pub enum FrontierError {
 }
 
 impl Problem {
-    /// Positions with yearly rewards and largest weights, scenarios, groups, and a level such as 0.95.
+    /// Positions with yearly rewards and largest weights, scenarios, groups, and a level such as
+    /// 0.95.
     ///
     /// # Errors
     /// When lengths differ, a figure is out of range, or probabilities do not sum to one.
@@ -161,7 +163,8 @@ impl Problem {
         Ok(Self { rewards, caps, scenarios, groups, level })
     }
 
-    /// Weights of least tail risk among those that earn `required`, exactly, with their certificate.
+    /// Weights of least tail risk among those that earn `required`, exactly, with their
+    /// certificate.
     ///
     /// # Errors
     /// When nothing earns that much, or the portfolio is too large for the exact solver.
@@ -324,7 +327,8 @@ impl Problem {
 
     /// The linear program in equality form and where its parts are.
     ///
-    /// Columns: w, ζ⁺, ζ⁻, u, slack of caps, surplus of scenarios, surplus of reward, slack of groups.
+    /// Columns: w, ζ⁺, ζ⁻, u, slack of caps, surplus of scenarios, surplus of reward, slack of
+    /// groups.
     fn program(&self, required: Ratio) -> Result<(simplex::Program, Layout), FrontierError> {
         let layout = Layout {
             positions: self.caps.len(),

@@ -1,7 +1,7 @@
 //! Courses of the year for the frontier: nothing happens, one event, or two.
 //!
-//! What is left, three events or more and pairs below 1e-9, becomes one scenario in which everything
-//! is lost. So the tail risk of the program is an upper bound of the portfolio's.
+//! What is left, three events or more and pairs below 1e-9, becomes one scenario in which
+//! everything is lost. So the tail risk of the program is an upper bound of the portfolio's.
 
 use std::collections::BTreeMap;
 

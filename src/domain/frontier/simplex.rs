@@ -105,8 +105,8 @@ impl Tableau {
         Self { columns, rows, basis: (columns..columns + m).collect(), flipped }
     }
 
-    /// Pivots until no column below `allowed` improves; the reduced costs, whose last entry is minus
-    /// the objective. `None` if the objective has no lower end.
+    /// Pivots until no column below `allowed` improves; the reduced costs, whose last entry is
+    /// minus the objective. `None` if the objective has no lower end.
     fn run(&mut self, costs: &[Ratio], allowed: usize) -> Result<Option<Vec<Ratio>>, RatioError> {
         let right = self.columns + self.rows.len();
         let mut reduced = costs.to_vec();

@@ -90,19 +90,19 @@ impl LossDistribution {
         u16::try_from(self.reach).unwrap_or(CELLS)
     }
 
-    /// E[L].
+    /// The mean, `E[L]`.
     pub fn expected_loss(&self) -> BasisPoints {
         self.expected_loss_after(0)
     }
 
-    /// E[(L − d)⁺] with the first `reserve_bp` of loss borne by a reserve.
+    /// `E[(L − d)⁺]` with the first `reserve_bp` of loss borne by a reserve.
     pub fn expected_loss_after(&self, reserve_bp: u16) -> BasisPoints {
         self.losses().fold(BasisPoints::ZERO, |sum, (cell, p)| {
             sum.plus(BasisPoints::expected(cell.saturating_sub(reserve_bp), p))
         })
     }
 
-    /// √Var[L].
+    /// The standard deviation, `√Var[L]`.
     pub fn standard_deviation(&self) -> BasisPoints {
         // k² ≤ 10⁸ has 27 bits, so that many are given up: units of 2⁻¹⁰⁰ bp².
         let second = self.losses().fold(0, |sum, (cell, p)| {
@@ -131,14 +131,15 @@ impl LossDistribution {
         self.worst()
     }
 
-    /// Expected shortfall: v + E[(L − v)⁺] / (1 − level), where v is the value at risk.
+    /// Expected shortfall: `v + E[(L − v)⁺] / (1 − level)`, where v is the value at risk.
     pub fn expected_shortfall(&self, level: Level) -> BasisPoints {
         let at_risk = self.value_at_risk(level);
         let beyond = self.expected_loss_after(at_risk).per_tail(level.tail_per_mille());
         BasisPoints::whole(at_risk).plus(beyond)
     }
 
-    /// The distribution as it is published: Q1.63, rounded down, what is lost given to the worst cell.
+    /// The distribution as it is published: Q1.63, rounded down, what is lost given to the worst
+    /// cell.
     pub fn to_q63(&self) -> Vec<u64> {
         let narrowed = self.cells.iter().map(|&mass| u64::try_from(mass >> 64).unwrap_or(u64::MAX));
         let mut cells: Vec<u64> = narrowed.collect();

@@ -1,10 +1,11 @@
 //! Which block the tail comes from: Euler contributions to expected shortfall.
 //!
 //! A block's contribution is its mean loss given that the portfolio loses more than its value at
-//! risk. One block at a time is taken out of each conditional distribution (`kernel::remove`) and put back where its
-//! loss would carry the rest. A block too probable to be divided out (above one quarter) is left out
-//! of a fresh fold instead. At the cap, where losses are cut to all of the exposure, each block bears
-//! the share its mean loss there has in the mean of all. The contributions sum to the shortfall.
+//! risk. One block at a time is taken out of each conditional distribution (`kernel::remove`) and
+//! put back where its loss would carry the rest. A block too probable to be divided out (above one
+//! quarter) is left out of a fresh fold instead. At the cap, where losses are cut to all of the
+//! exposure, each block bears the share its mean loss there has in the mean of all. The
+//! contributions sum to the shortfall.
 
 use super::block::{Block, BlockId, CELLS};
 use super::distribution::{Level, LossDistribution};

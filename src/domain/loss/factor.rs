@@ -1,7 +1,7 @@
 //! The common factor: how probable a block's event is in a year, given the incident climate.
 //!
-//! Z ~ Gamma(mean 1, variance 1) is integrated by eight Gauss–Laguerre nodes, stored to the last bit.
-//! V09 puts their error in any figure of the distribution below 1.4e-25.
+//! Z ~ Gamma(mean 1, variance 1) is integrated by eight Gauss–Laguerre nodes, stored to the last
+//! bit. V09 puts their error in any figure of the distribution below 1.4e-25.
 #![expect(clippy::float_arithmetic, reason = "a hazard is a real number; what leaves is Q1.127")]
 
 use std::fmt;
@@ -72,7 +72,8 @@ impl Factor {
 }
 
 impl Hazard {
-    /// The one-year probability of the event in climate `z`, where `beta` is the share that follows it.
+    /// The one-year probability of the event in climate `z`, where `beta` is the share that follows
+    /// it.
     pub fn probability(self, beta: f64, z: f64) -> Probability {
         let exposure = (1.0 - beta) + beta * z;
         let p = match self {

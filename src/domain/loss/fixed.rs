@@ -2,8 +2,8 @@
 //!
 //! §2.12 asks for Q1.63. Its ulp is 1.1e-19, and the lost ulps go to the worst cell, where ES99.9
 //! multiplies them by 10⁴ / 0.001: V09 would be off by 1e-8 bp against a promise of 1e-9, and the
-//! smallest figure of V07a (1e-17) would keep two digits. So the work is done with 64 more bits, and
-//! the distribution is narrowed to Q1.63 only where it is published and hashed.
+//! smallest figure of V07a (1e-17) would keep two digits. So the work is done with 64 more bits,
+//! and the distribution is narrowed to Q1.63 only where it is published and hashed.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "every bound is stated where it is used: a probability is at most 2^127, a loss 2^127"
@@ -193,7 +193,7 @@ impl BasisPoints {
         u64::try_from(shift_half_even(scaled, LOSS_BITS)).unwrap_or(u64::MAX)
     }
 
-    /// √(E[L²] − E[L]²), where `second` is E[L²] in bp², units of 2⁻¹⁰⁰ bp².
+    /// `√(E[L²] − E[L]²)`, where `second` is `E[L²]` in bp², units of 2⁻¹⁰⁰ bp².
     pub(super) fn deviation(second: u128, mean: Self) -> Self {
         let square = U256::from(mean.0) * U256::from(mean.0);
         let variance = (U256::from(second) << (2 * LOSS_BITS - 100)).saturating_sub(square);

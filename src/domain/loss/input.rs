@@ -1,8 +1,8 @@
 //! The file `assay loss` reads: blocks and a factor, in the form vector V09 states them.
 //!
 //! Numbers are JSON numbers or text; text keeps every digit. Unknown keys beside `blocks` and
-//! `factor` are ignored, so that a whole record of `vectors.json` can be fed in; inside a block they
-//! are refused, since a misspelt `lam` would otherwise be a block that never happens.
+//! `factor` are ignored, so that a whole record of `vectors.json` can be fed in; inside a block
+//! they are refused, since a misspelt `lam` would otherwise be a block that never happens.
 
 use serde_json::{Map, Value};
 
@@ -35,7 +35,8 @@ pub enum InputError {
     NoBlocks,
     /// A block has a key that means nothing.
     #[error(
-        "block {block}: unknown key \"{key}\", expected id, severity_bp, beta and one of lam, p, k with r"
+        "block {block}: unknown key \"{key}\", expected id, severity_bp, beta \
+         and one of lam, p, k with r"
     )]
     UnknownKey {
         /// The block's id, or its place in the list.

@@ -1,10 +1,10 @@
 //! The inner loop: a compound-Bernoulli event folded into a loss distribution, and taken out again.
 //!
-//! One piece of code for two widths. [`u64`] cells are Q1.63 as §2.12 writes them (V16 holds bit for
-//! bit); [`u128`] cells are Q1.127, in which the model works, see `fixed`. A share is 64 bits with a
-//! common binary exponent, so a product is one or two 64-bit multiplications, and the exponent is
-//! applied once a cell. Rounding is always down: mass can only be lost, and [`settle`] gives what was
-//! lost to the worst cell.
+//! One piece of code for two widths. [`u64`] cells are Q1.63 as §2.12 writes them (V16 holds bit
+//! for bit); [`u128`] cells are Q1.127, in which the model works, see `fixed`. A share is 64 bits
+//! with a common binary exponent, so a product is one or two 64-bit multiplications, and the
+//! exponent is applied once a cell. Rounding is always down: mass can only be lost, and [`settle`]
+//! gives what was lost to the worst cell.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "the hot loop; masses sum to at most one, so no sum leaves its width"
@@ -152,8 +152,8 @@ impl Step {
 
 /// Folds an event into `cells`, whose last cell holds all losses from there on.
 ///
-/// `reach` is the highest cell that may hold mass; the new one is returned. Works downwards in place,
-/// so that every source is still unchanged when it is read.
+/// `reach` is the highest cell that may hold mass; the new one is returned. Works downwards in
+/// place, so that every source is still unchanged when it is read.
 pub fn convolve<W: Word>(cells: &mut [W], reach: usize, step: &Step) -> usize {
     let Some(cap) = cells.len().checked_sub(1) else { return 0 };
     let shift = step.shift - W::DROPPED;

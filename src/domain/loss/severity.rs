@@ -1,8 +1,8 @@
 //! From a share of a position to losses on the 1-bp grid.
 //!
-//! A Beta severity becomes ten equally likely atoms at its decile means. A loss between two cells is
-//! split between them so that its mean is kept. Position sizes are rounded by largest remainder, so
-//! that they still sum to the exposure.
+//! A Beta severity becomes ten equally likely atoms at its decile means. A loss between two cells
+//! is split between them so that its mean is kept. Position sizes are rounded by largest remainder,
+//! so that they still sum to the exposure.
 #![expect(clippy::float_arithmetic, reason = "decile means of a Beta are real numbers")]
 
 use alloy_primitives::U256;
