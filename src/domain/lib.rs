@@ -4,6 +4,7 @@
 //! There is no IO, no clock, no random source, no hash map, no `async` and no panic;
 //! floats live in the hazard and special-function modules alone.
 //! Read in this order: `id`, `block`, `event`, `state`, then the model.
+//! The functional core of Assay.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -23,23 +24,31 @@
 
 pub mod assess;
 pub mod attribution;
+pub mod backtest;
+pub mod beacon;
 pub mod block;
 pub mod canonical;
 pub mod cap;
+pub mod creditrisk;
 pub mod decimal;
 pub mod event;
 pub mod exposure;
 pub mod frailty;
+pub mod frontier;
 pub mod grade;
 pub mod hazard;
 pub mod id;
+pub mod loss;
 pub mod loss_block;
 pub mod methodology;
 pub mod mitigation;
+pub mod network;
 pub mod operator;
 pub mod operator_set;
 pub mod parameters;
+pub mod portfolio;
 pub mod rating;
+pub mod ratio;
 pub mod rationale;
 pub mod ruleset;
 pub mod sensitivity;

@@ -2,9 +2,10 @@
 //!
 //! This is the only room for them. Everything rests on `+ - * /` and the pure-Rust `libm` crate, so
 //! a result is the same bits on every machine; `f64::exp` and its kin of std call the platform's
-//! library and are never used, nor is a fused multiply-add. Relative error is below 1e-13 for shapes
-//! up to 10⁶. Arguments outside the domain give NaN, which callers validate away before they call.
-//! Every quantile is rounded to an integer by its caller before anything is compared or hashed.
+//! library and are never used, nor is a fused multiply-add. Relative error is below 1e-13 for
+//! shapes up to 10⁶. Arguments outside the domain give NaN, which callers validate away before they
+//! call. Every quantile is rounded to an integer by its caller before anything is compared or
+//! hashed.
 #![expect(clippy::float_arithmetic, reason = "the one room for special functions, libm only")]
 
 /// ln √(2π).

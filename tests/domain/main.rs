@@ -1,5 +1,8 @@
 //! Tests of the functional core.
 
+mod frontier;
+mod loss_input;
+mod loss_properties;
 mod model_attribution;
 mod model_experience;
 mod model_hazard;
@@ -9,3 +12,8 @@ mod model_scale;
 mod model_sets;
 mod model_support;
 mod model_surveillance;
+mod scores;
+mod special;
+mod vectors;
+mod vectors_loss;
+mod vectors_models;
