@@ -86,7 +86,7 @@ CREATE TABLE read_model.assessments (
     -- Loss blocks and caps: [{"block","class","hazardPpt","severityPpt","exposurePpt",
     -- "expectedLossPpt","points","provenance"}], points summing to the score.
     attribution        jsonb    NOT NULL,
-    -- {"summary","drivers":[…],"raise":[…],"lower":[…],"restsOn":[…]}: generated sentences.
+    -- {"summary","drivers":[…],"raise":[…],"lower":[…],"rests_on":[…],"warnings":[…]}: generated sentences.
     rationale          jsonb    NOT NULL
 );
 

@@ -391,7 +391,7 @@ fn rationale_of(rating: &Rating, chain: &ChainState, methodology: &Methodology) 
         ));
     }
     let Ok(rated) = &rating.verdict else {
-        return json!({ "restsOn": rests_on, "warnings": warnings });
+        return json!({ "rests_on": rests_on, "warnings": warnings });
     };
     let changes = sensitivities(chain, &rating.entity, When::at(rating.at), methodology);
     let told = rationale(rated.grade, &rated.attribution, &rated.uncertainty, &changes, methodology);
@@ -402,7 +402,7 @@ fn rationale_of(rating: &Rating, chain: &ChainState, methodology: &Methodology) 
         "drivers": told.drivers,
         "raise": told.raises,
         "lower": told.lowers,
-        "restsOn": rests_on,
+        "rests_on": rests_on,
     })
 }
 

@@ -3,8 +3,10 @@
 mod archive;
 mod database;
 mod demo;
+mod feed;
 mod import;
 mod loss;
+mod progress;
 mod query;
 mod run;
 mod table;

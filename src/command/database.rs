@@ -1,0 +1,83 @@
+//! Which database: the one whose URL is given, or a private cluster in the data directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use assay::cluster::{Cluster, ClusterConfig, Durability, Install};
+use assay::db::{self, Database, Role};
+use assay::event_store::EventStore;
+use assay::rater::Rater;
+use assay_domain::methodology::Methodology;
+use clap::Args;
+use sqlx::PgPool;
+
+/// Connections of a pool: more than one command ever uses at once.
+const POOL_SIZE: u32 = 8;
+
+#[derive(Debug, Args)]
+pub(super) struct DatabaseArgs {
+    /// Postgres to use; without it Assay runs its own private one in the data directory.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    database_url: Option<String>,
+    /// Where the private Postgres lives [default: assay in the XDG data home].
+    #[arg(long, global = true)]
+    data_dir: Option<PathBuf>,
+}
+
+/// An open database, its schema up to date. Dropping it stops a private cluster.
+#[derive(Debug)]
+pub(super) struct Open {
+    database: Database,
+    /// Dropped last: fields are dropped in order.
+    _cluster: Option<Cluster>,
+}
+
+impl DatabaseArgs {
+    /// Finds or starts the server, connects, and applies missing migrations.
+    pub(super) async fn open(&self) -> anyhow::Result<Open> {
+        let (url, cluster) = match &self.database_url {
+            Some(url) => (url.clone(), None),
+            None => {
+                let config = ClusterConfig {
+                    data_dir: self.data_dir.clone(),
+                    binaries: None,
+                    durability: Durability::Durable,
+                    install: Install::Allowed,
+                };
+                let cluster = super::progress::during(
+                    "starting the private Postgres",
+                    tokio::task::spawn_blocking(move || Cluster::start(&config)),
+                )
+                .await??;
+                (cluster.url(), Some(cluster))
+            }
+        };
+        let database = db::connect(&url).await?;
+        database.migrate().await.context("cannot bring the database schema up to date")?;
+        Ok(Open { database, _cluster: cluster })
+    }
+}
+
+impl Open {
+    /// The event store, with the rights to append.
+    pub(super) async fn store(&self) -> anyhow::Result<EventStore> {
+        Ok(EventStore::new(self.database.pool(Role::Writer, POOL_SIZE).await?))
+    }
+
+    /// What keeps ratings in step with the log.
+    pub(super) async fn rater(&self) -> anyhow::Result<Rater> {
+        let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
+        Ok(Rater::new(self.store().await?, Arc::new(methodology)))
+    }
+
+    /// A pool that may read the read model and nothing else.
+    pub(super) async fn reader(&self) -> anyhow::Result<PgPool> {
+        Ok(self.database.pool(Role::Reader, POOL_SIZE).await?)
+    }
+
+    /// A pool that may use the outbox and nothing else.
+    pub(super) async fn oracle(&self) -> anyhow::Result<PgPool> {
+        Ok(self.database.pool(Role::Oracle, POOL_SIZE).await?)
+    }
+}

@@ -1,0 +1,137 @@
+//! `assay demo`: the whole main job on the real mainnet slashing ledger, on this machine alone.
+
+use std::io::Cursor;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use assay::chain::import::OpenInput;
+use clap::Args;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::database::DatabaseArgs;
+use super::feed;
+use super::import::{Imported, import};
+use super::progress::during;
+use super::say;
+use super::story::{self, Row};
+
+/// The mainnet slashing ledger, written by `assay archive` from facts that the chain states.
+const LEDGER: &[u8] = include_bytes!("ledger.assay");
+
+/// The ledger's chain.
+const MAINNET: u64 = 1;
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Where GraphQL is served.
+    #[arg(long, default_value = "127.0.0.1:4747")]
+    listen: SocketAddr,
+    /// Stop after the ratings are shown, instead of serving GraphQL.
+    #[arg(long)]
+    once: bool,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let open = database.open().await?;
+    let input: OpenInput = Box::new(|| Ok(Box::new(Cursor::new(LEDGER))));
+    let imported = import(&open.store().await?, input, MAINNET)
+        .await
+        .context("the shipped ledger was not imported")?;
+    let rated = during("rating", open.rater().await?.catch_up()).await?;
+    let reader = open.reader().await?;
+    let feed = feed::publish(&open).await?;
+    let agreed = feed::audit(&open, &feed.target()).await;
+    if args.json {
+        let ratings = rows_as_json(&story::rows(&reader, None).await?);
+        let result = json!({
+            "events": imported.report.events,
+            "ratings": ratings,
+            "agree": agreed.is_ok(),
+        });
+        say(&result.to_string());
+    } else {
+        say(&opening(&imported, rated.actions));
+        story::tell(&reader).await?;
+        if let Ok(count) = &agreed {
+            say(&format!(
+                "\nThe feed: {} ratings signed by 2 of 3 keys and stored in {} on a local chain. \
+                 Contract, GraphQL and Postgres agree bit for bit on {count}.",
+                feed.published, feed.oracle
+            ));
+        }
+        say(&format!("Done in {:.1} s.", begun.elapsed().as_secs_f64()));
+    }
+    agreed?;
+    if args.once {
+        return Ok(());
+    }
+    serve(reader, &args, &feed).await
+}
+
+fn opening(imported: &Imported, actions: usize) -> String {
+    let counts: Vec<String> = imported
+        .report
+        .events
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    format!(
+        "The mainnet slashing ledger: {}.\n{} of them are new here; {} rating actions follow.",
+        counts.join(", "),
+        imported.appended,
+        actions
+    )
+}
+
+fn rows_as_json(rows: &[Row]) -> Vec<Value> {
+    rows.iter()
+        .map(|row| {
+            json!({
+                "entity": row.slug,
+                "kind": row.kind,
+                "grade": row.grade,
+                "el_ppt": row.expected_loss_ppt,
+                "position": row.position,
+                "block": row.block,
+            })
+        })
+        .collect()
+}
+
+async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Result<()> {
+    let router =
+        assay_graphql::router(pool, assay_graphql::ApiConfig { lag_blocks_max: None });
+    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
+        format!("cannot listen on {}: choose another address with --listen", args.listen)
+    })?;
+    let address = listener.local_addr()?;
+    if args.json {
+        // For programs that drive the demo: where things are, one line.
+        let place = json!({
+            "graphql": format!("http://{address}/graphql"),
+            "oracle": feed.oracle,
+            "rpc_url": feed.rpc_url(),
+        });
+        say(&place.to_string());
+    } else {
+        say(&format!(
+            "\nGraphQL and GraphiQL: http://{address}/graphql   ready: http://{address}/ready\n\
+             The oracle contract: {} at {}\n\nThree queries worth pasting:\n\n{}\n\n\
+             Ctrl-C stops everything.",
+            feed.oracle,
+            feed.rpc_url(),
+            story::QUERIES.join("\n\n")
+        ));
+    }
+    axum::serve(listener, router)
+        .with_graceful_shutdown(super::stopped())
+        .await
+        .context("the server failed")
+}
+

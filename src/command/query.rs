@@ -1,0 +1,45 @@
+//! `assay query`: GraphQL from the database, without a server.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::database::DatabaseArgs;
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    /// The document; `-` reads standard input.
+    file: PathBuf,
+    /// A variable; the value is JSON, or else a string.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    variables: Vec<(String, Value)>,
+}
+
+pub(super) async fn run(database: &DatabaseArgs, args: QueryArgs) -> anyhow::Result<()> {
+    let document = if args.file.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        text
+    } else {
+        super::read_file(&args.file)?
+    };
+    let open = database.open().await?;
+    let variables: Map<String, Value> = args.variables.into_iter().collect();
+    let pool = open.reader().await?;
+    let answer = assay_graphql::execute(&pool, &document, Value::Object(variables)).await;
+    super::say(&answer);
+    let answer: Value = serde_json::from_str(&answer)?;
+    match answer.get("errors") {
+        Some(_) => anyhow::bail!("the query has errors; they are in the answer"),
+        None => Ok(()),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
+}
