@@ -89,7 +89,7 @@ pub fn expected_loss_quantile_ppt(mean_ppt: u64, cv: f64, probability: f64) -> O
     #[expect(clippy::as_conversions, reason = "at most 10^12, checked above, far below 2^53")]
     let mean = mean_ppt as f64;
     let quantile = special::lognormal_quantile(probability, mean, cv);
-    Probability::from_f64((quantile / 1e12).min(1.0)).map(Probability::to_ppt)
+    Probability::from_f64((quantile / 1e12).clamp(0.0, 1.0)).map(Probability::to_ppt)
 }
 
 /// Basel's asset correlation for corporates: 0.12 w + 0.24 (1 − w), w = (1 − e^(−50 PD))/(1 −

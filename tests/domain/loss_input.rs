@@ -2,8 +2,10 @@
 
 use alloy_primitives::U256;
 use assay_domain::loss::report::LossReport;
-use assay_domain::loss::severity::{beta_decile_means, on_grid, round_to_grid};
-use assay_domain::loss::{BLOCKS_MAX, BasisPoints, Probability, input};
+use assay_domain::loss::severity::{beta_decile_means, full_or_beta, on_grid, round_to_grid};
+use assay_domain::loss::{
+    BLOCKS_MAX, BasisPoints, Block, BlockId, Factor, Hazard, Level, LossModel, Probability, input,
+};
 use serde_json::json;
 
 /// A file of one block with these keys in place of the usual ones must be refused with this
@@ -223,13 +225,18 @@ fn a_loss_between_cells_keeps_its_mean() {
     let p = |text: &str| Probability::parse(text).unwrap();
     // 0.25 of 1,001 bp is 250.25 bp; 0.0005 of it is half a cell.
     let shares = [(p("0.25"), p("0.5")), (p("0.0005"), p("0.5"))];
-    let (severity, some) = on_grid(1_001, &shares).unwrap();
+    let severity = on_grid(1_001, &shares).unwrap();
     let cells: Vec<u16> = severity.losses().map(|(cell, _)| cell).collect();
-    assert_eq!(cells, [1, 250, 251]);
-    let mean: f64 = severity.mean().times(some).to_string().parse().unwrap();
+    assert_eq!(cells, [0, 1, 250, 251]);
+    let mean: f64 = severity.mean().to_string().parse().unwrap();
     assert!((mean - (250.25 + 0.5005) / 2.0).abs() < 1e-15, "{mean}");
     assert!(on_grid(10_001, &shares).is_err());
     assert!(on_grid(0, &shares).is_err());
+    // A tenth of everything, nine tenths of Beta(2, 8), on 30 % of the exposure: 0.28 of 3,000 bp.
+    let shares = full_or_beta(p("0.1"), 2.0, 8.0).unwrap();
+    let mean: f64 = on_grid(3_000, &shares).unwrap().mean().to_string().parse().unwrap();
+    assert!((mean - 840.0).abs() < 1e-10, "{mean}");
+    assert_eq!(full_or_beta(p("0.1"), -2.0, 8.0), None);
 }
 
 #[test]
@@ -255,4 +262,20 @@ fn figures_round_half_to_even_and_print_all_digits() {
     assert_eq!(Probability::from_f64(f64::MIN_POSITIVE), Some(Probability::ZERO));
     assert_eq!(Probability::parse("1e-2"), Probability::parse("0.01"));
     assert!(Probability::parse("1.0000001").is_err());
+}
+
+#[test]
+fn an_event_may_round_to_no_loss_and_keeps_its_mean() {
+    // A quarter of one bp: the event costs nothing three times in four.
+    let p = |text: &str| Probability::parse(text).unwrap();
+    let severity = on_grid(1, &[(p("0.25"), Probability::ONE)]).unwrap();
+    let hazard = Hazard::Fixed(p("0.5"));
+    let block = Block::new(BlockId::new("small").unwrap(), hazard, 0.0, severity).unwrap();
+    let model = LossModel::new(vec![block], Factor::Off).unwrap();
+    let found = model.distribution();
+    // What leaves a cell is rounded up, by one unit of 6e-39.
+    assert!(found.mass(0).to_q127().abs_diff(p("0.875").to_q127()) <= 1);
+    assert_eq!(found.expected_loss(), model.expected_loss_uncapped());
+    let parts = model.shortfall_by_block(&found, Level::P95);
+    assert_eq!(parts[0].1.to_ppt(), found.expected_shortfall(Level::P95).to_ppt());
 }

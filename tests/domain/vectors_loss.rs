@@ -145,6 +145,14 @@ fn v09_lrt_end_to_end() {
     }
 }
 
+/// The bits of the whole distribution. A machine on which this differs computes something else.
+#[test]
+fn v09_distribution_is_the_same_bits_everywhere() {
+    let found = report(vector("V09_lrt_end_to_end"));
+    let hash = "0x62902e011ef86948cc3eccc56daab89ad5e738b1cc8766048425d1ed0c95d467";
+    assert_eq!(found["pmf_sha256"], hash);
+}
+
 #[test]
 fn v09_with_the_factor_off() {
     let mut file = vector("V09_lrt_end_to_end").clone();

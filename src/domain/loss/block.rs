@@ -103,11 +103,19 @@ impl Severity {
     /// # Errors
     /// When a loss is not 1 to 10,000 bp, none is possible, or the probabilities do not sum to one.
     pub fn new(losses: impl IntoIterator<Item = (u16, Probability)>) -> Result<Self, BlockProblem> {
+        Self::from_cell(1, losses)
+    }
+
+    /// As [`Severity::new`], where an event may also round to no loss if `least` is zero.
+    pub(super) fn from_cell(
+        least: u16,
+        losses: impl IntoIterator<Item = (u16, Probability)>,
+    ) -> Result<Self, BlockProblem> {
         let one = Probability::ONE.to_q127();
         let mut merged: BTreeMap<u16, u128> = BTreeMap::new();
         let mut sum = 0_u128;
         for (loss_bp, p) in losses {
-            if !(1..=CELLS).contains(&loss_bp) {
+            if !(least..=CELLS).contains(&loss_bp) {
                 return Err(BlockProblem::Loss { found: u64::from(loss_bp) });
             }
             // At most 2^127 each, so only a sum of two or more saturates, and that is refused.
@@ -116,7 +124,8 @@ impl Severity {
             *entry = entry.saturating_add(p.to_q127());
         }
         let mut losses: Vec<_> = merged.into_iter().filter(|&(_, p)| p > 0).collect();
-        let worst = losses.last_mut().ok_or(BlockProblem::NoSeverity)?;
+        let worst = losses.last_mut().filter(|worst| worst.0 > 0);
+        let worst = worst.ok_or(BlockProblem::NoSeverity)?;
         if sum.abs_diff(one) > one >> SEVERITY_SLACK_BITS {
             let found = if sum >= one { "more than 1".to_owned() } else { shown(sum) };
             return Err(BlockProblem::SeveritySum { found });
@@ -189,10 +198,11 @@ impl Block {
         &self.severity
     }
 
-    /// One-year probability of each loss in climate `z`.
+    /// One-year probability of each loss above zero in climate `z`.
     pub fn losses_given(&self, z: f64) -> impl Iterator<Item = (u16, Probability)> + Clone + '_ {
         let p = self.hazard.probability(self.beta, z);
-        self.severity.losses().map(move |(cell, v)| (cell, v.times(p)))
+        let losses = self.severity.losses().filter(|(cell, _)| *cell > 0);
+        losses.map(move |(cell, v)| (cell, v.times(p)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The numbers of the loss distribution: probabilities in Q1.127 and losses in Q14.113.
 //!
 //! §2.12 asks for Q1.63. Its ulp is 1.1e-19, and the lost ulps go to the worst cell, where ES99.9
-//! multiplies them by 10⁴ / 0.001: V09 would be off by 1e-8 bp against a promise of 1e-9, and the
+//! multiplies them by 10⁴ / 0.001: V09 is off by 5e-9 bp against a promise of 1e-9, and the
 //! smallest figure of V07a (1e-17) would keep two digits. So the work is done with 64 more bits,
 //! and the distribution is narrowed to Q1.63 only where it is published and hashed.
 #![expect(

@@ -135,10 +135,11 @@ impl Step {
 
     /// The same event with odds p / (1 − Σp) in place of probabilities, for [`remove`].
     ///
-    /// `None` above a total of one quarter, where taking the event out would magnify rounding.
+    /// `None` above a total of 31/64: taking the event out magnifies rounding by at most
+    /// 1 / (1 − odds), which is 16 there and without bound from one half on.
     pub fn odds(losses: impl Iterator<Item = (u16, Probability)> + Clone) -> Option<Self> {
         let total = losses.clone().fold(Probability::ZERO, |sum, (_, p)| sum.plus(p));
-        if total.to_q127() > Probability::ONE.to_q127() >> 2 {
+        if total.to_q127() > (Probability::ONE.to_q127() >> 6) * 31 {
             return None;
         }
         let stay = total.complement();

@@ -34,37 +34,42 @@ pub fn beta_decile_means(a: f64, b: f64) -> [f64; DECILES] {
     means
 }
 
-/// The severity of losing a share of a position of `exposure_bp`, given the shares' probabilities.
+/// Shares lost in an event that takes all with probability `full_loss`, else a Beta(`a`, `b`)
+/// share.
 ///
-/// A loss between two cells is split so that its mean is kept; what would round to no loss at all
-/// keeps its mean too, as a smaller probability of one cell, so the event's size is conditional on
-/// one cell or more and the second value is the probability of that.
+/// Pairs of share and probability, for [`on_grid`]. `None` for parameters not above zero.
+pub fn full_or_beta(
+    full_loss: Probability,
+    a: f64,
+    b: f64,
+) -> Option<Vec<(Probability, Probability)>> {
+    let tenth = Probability::parse("0.1").ok()?.times(full_loss.complement());
+    let share = |mean: f64| Some((Probability::from_f64(mean.clamp(0.0, 1.0))?, tenth));
+    let mut shares = beta_decile_means(a, b).into_iter().map(share).collect::<Option<Vec<_>>>()?;
+    shares.push((Probability::ONE, full_loss));
+    Some(shares)
+}
+
+/// The severity of losing a share of a position of `exposure_bp`: pairs of share and probability.
+///
+/// A loss between two cells is split between them so that its mean is kept, even below the first
+/// cell, where the event may then cost nothing.
 ///
 /// # Errors
 /// When nothing above zero can be lost, or the probabilities do not sum to one.
 pub fn on_grid(
     exposure_bp: u16,
     shares: &[(Probability, Probability)],
-) -> Result<(Severity, Probability), BlockProblem> {
+) -> Result<Severity, BlockProblem> {
     if exposure_bp > CELLS {
         return Err(BlockProblem::Loss { found: u64::from(exposure_bp) });
     }
-    let mut cells = Vec::new();
-    let mut none = Probability::ZERO;
-    for &(share, p) in shares {
+    let halves = shares.iter().flat_map(|&(share, p)| {
         let (cell, above) = split(exposure_bp, share);
         let upper = p.times(above);
-        let lower = p.minus(upper);
-        if cell == 0 {
-            none = none.plus(lower);
-        } else {
-            cells.push((cell, lower));
-        }
-        cells.push((cell.saturating_add(1).min(CELLS), upper));
-    }
-    let some = none.complement();
-    let conditional = cells.into_iter().map(|(cell, p)| (cell, p.over(some)));
-    Ok((Severity::new(conditional)?, some))
+        [(cell, p.minus(upper)), (cell.saturating_add(1).min(CELLS), upper)]
+    });
+    Severity::from_cell(0, halves)
 }
 
 /// Rounds positions to whole bp of `total` by largest remainder, ties to the earlier position.
