@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use assay_domain::loss::{LossReport, input};
+use assay_domain::loss::input;
+use assay_domain::loss::report::LossReport;
 use clap::Args;
 
 #[derive(Debug, Args)]

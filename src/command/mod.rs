@@ -9,6 +9,7 @@ mod loss;
 mod progress;
 mod query;
 mod run;
+mod story;
 mod table;
 mod verify;
 
@@ -82,6 +83,19 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the one place where results leave the program")]
 fn say(text: &str) {
     println!("{}", text.trim_end());
+}
+
+/// Returns when the user or the system asks the program to stop.
+async fn stopped() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = interrupt => {}
+            _ = terminate.recv() => {}
+        },
+        // Without a handler the system's own way of stopping still works.
+        Err(_) => drop(interrupt.await),
+    }
 }
 
 /// Reads a file whole, naming it in the error.

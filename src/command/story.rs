@@ -27,7 +27,7 @@ pub(super) const QUERIES: [&str; 3] = [
     "{ entity(slug: \"operator-set-1-0x12b75d5ed35320b33daf37f90ff0f6d31796cc3d-0\", \
      asOf: { block: { chainId: 1, number: 24712915 } }) { rating { label attribution { block points \
      expectedLossPpt } rationale { summary drivers raise } } } }",
-    "{ slashings(first: 20) { nodes { block { number time } wadSlashed description } } }",
+    "{ slashings(first: 20) { nodes { block { number time } operatorSet { slug } strategies { strategy wadSlashed } untrustedDescription } } }",
 ];
 
 /// A line of the table.

@@ -14,7 +14,8 @@ use assay_domain::{ChainId, Event, Fact, FactKey};
 
 use super::codec::{CANONICAL_GENESIS, Preimage, Row};
 use super::postgres::{EventStore, read_head};
-use super::read::{Corruption, FoldError, ReadError, Snapshot, Stop};
+use super::read::{Corruption, FoldError, ReadError};
+use super::walk::{Check, Snapshot, Stop};
 
 /// A canonical fact with its place in both orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,13 +68,14 @@ impl EventStore {
 
     /// Folds the canonical log, as it was at storage position `up_to` (or is at the head).
     ///
-    /// The whole store up to there is read and checked against the storage hash chain. `start` is
-    /// called again if it turns out half-way that the order of storage is not the canonical one.
+    /// The whole store up to there is read and checked against the storage hash chain; that is
+    /// known at the end, so use nothing of the state if this fails. `start` is called again if it
+    /// turns out half-way that the order of storage is not the canonical one.
     pub async fn fold_canonical<S, E>(
         &self,
         up_to: Option<u64>,
         start: impl Fn() -> S,
-        mut apply: impl FnMut(&mut S, CanonicalFact) -> Result<(), E>,
+        mut apply: impl FnMut(&mut S, &CanonicalFact) -> Result<(), E>,
     ) -> Result<(S, CanonicalHead), FoldError<E>> {
         let mut snapshot = Snapshot::begin(&self.pool).await?;
         let last = read_head(snapshot.connection()).await?.position;
@@ -83,12 +85,12 @@ impl EventStore {
         let mut log = Log::new(standing);
         let mut is_in_order = true;
         snapshot
-            .walk(0, Some(end), |row, preimage, _| {
+            .walk(0, Some(end), Check::LastHash, |row, preimage, _| {
                 if !is_in_order || !log.is_canonical(row) {
                     return Ok(());
                 }
                 match log.push(row, preimage).map_err(Stop::Corrupt)? {
-                    Some(fact) => apply(&mut state, fact).map_err(Stop::Apply),
+                    Some(fact) => apply(&mut state, &fact).map_err(Stop::Apply),
                     None => {
                         is_in_order = false;
                         Ok(())
@@ -107,9 +109,9 @@ impl EventStore {
                         return Ok(());
                     }
                     preimage.set_row(row);
-                    let fact = log.push(row, &mut preimage).map_err(Stop::Corrupt)?;
+                    let fact = log.push(row, &preimage).map_err(Stop::Corrupt)?;
                     let fact = fact.ok_or_else(|| Stop::Corrupt(same_place(row)))?;
-                    apply(&mut state, fact).map_err(Stop::Apply)
+                    apply(&mut state, &fact).map_err(Stop::Apply)
                 })
                 .await?;
         }
@@ -124,7 +126,7 @@ impl EventStore {
         &self,
         head: &CanonicalHead,
         up_to: Option<u64>,
-        mut apply: impl FnMut(CanonicalFact) -> Result<(), E>,
+        mut apply: impl FnMut(&CanonicalFact) -> Result<(), E>,
     ) -> Result<Extension, FoldError<E>> {
         let mut snapshot = Snapshot::begin(&self.pool).await?;
         let last = read_head(snapshot.connection()).await?.position;
@@ -143,8 +145,8 @@ impl EventStore {
                     return Ok(());
                 }
                 preimage.set_row(row);
-                match log.push(row, &mut preimage).map_err(Stop::Corrupt)? {
-                    Some(fact) => apply(fact).map_err(|error| Stop::Apply(Stopped::Caller(error))),
+                match log.push(row, &preimage).map_err(Stop::Corrupt)? {
+                    Some(fact) => apply(&fact).map_err(|error| Stop::Apply(Stopped::Caller(error))),
                     None if log.position == head.position => {
                         Err(Stop::Apply(Stopped::Older(key_of(row))))
                     }
@@ -263,7 +265,7 @@ impl Log {
     fn push(
         &mut self,
         row: &Row<'_>,
-        preimage: &mut Preimage,
+        preimage: &Preimage,
     ) -> Result<Option<CanonicalFact>, Corruption> {
         let fact = row.to_fact()?;
         let key = fact.key();

@@ -1,4 +1,5 @@
 //! The one integration binary: everything that needs a database, a node or a process.
 
+mod cluster;
 mod store;
 mod support;
