@@ -1,1 +1,36 @@
-//! Query side.
+//! The query side of Assay: GraphQL over schema `read_model`, and nothing else.
+//!
+//! It never writes and never decides: every answer is a row of the read model, as of one position
+//! of the canonical log.
+//! Read in this order: `query` (what can be asked), `scope` (as of when), `session` and `page`
+//! (how rows are fetched), `limit` (what is refused), `http` (the wire).
+
+mod action;
+mod allocation;
+mod avs;
+mod entity;
+mod error;
+mod execute;
+mod graphiql;
+mod http;
+mod id;
+mod leaderboard;
+mod limit;
+mod operator;
+mod page;
+mod publication;
+mod query;
+mod rating;
+mod scalar;
+mod scope;
+mod session;
+mod slashing;
+mod status;
+mod transport;
+
+pub use error::ApiError;
+pub use execute::{AssaySchema, execute, schema, sdl};
+pub use graphiql::OPERATIONS;
+pub use http::{ApiConfig, router};
+pub use limit::*;
+pub use query::Query;

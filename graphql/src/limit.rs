@@ -1,0 +1,396 @@
+//! What one request may ask for, and the gate that measures a document before anything looks
+//! at it closely.
+//!
+//! async-graphql walks fragments again for each spread while it checks depth, so sixty lines of
+//! nested spreads would keep it busy for hours. Everything here is linear in the document:
+//! each fragment is measured once.
+
+use std::collections::BTreeMap;
+
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition,
+    Selection, SelectionSet,
+};
+use async_graphql::parser::{Positioned, parse_query};
+use async_graphql::{Name, Value, Variables};
+
+use crate::error::ApiError;
+
+/// Bytes of a request body. The largest saved operation has 1 kB, introspection 2 kB.
+pub const BODY_BYTES_MAX: usize = 100_000;
+/// Lexical tokens of a document. Some validation rules are quadratic in the document; introspection
+/// has about 250 tokens.
+pub const TOKENS_MAX: u64 = 3_000;
+/// Characters of one name. The longest in the schema has 33; error messages repeat names.
+pub const NAME_CHARS_MAX: u64 = 100;
+/// Brackets open at once. The parser recurses; the deepest useful document has about 20.
+pub const NESTING_MAX: u64 = 50;
+/// Fields nested in one another. Introspection by GraphiQL needs exactly this many.
+pub const DEPTH_MAX: u64 = 15;
+/// Fields once all fragments are written out.
+pub const FIELDS_MAX: u64 = 1_000;
+/// Points of a request: an object is 1, a scalar 0, and a page multiplies what it holds.
+pub const COST_MAX: u64 = 5_000;
+/// How often one selection may name the same field under different aliases.
+pub const ALIASES_MAX: u64 = 30;
+/// Directives in a document.
+pub const DIRECTIVES_MAX: u64 = 20;
+/// Rows of a page, at most.
+pub const PAGE_MAX: i64 = 100;
+/// Rows of a page unless told.
+pub const PAGE_DEFAULT: i64 = 20;
+/// Values in one list of a filter: what a page can show.
+pub const FILTER_VALUES_MAX: usize = 100;
+/// Seconds a single SQL statement may take. Points never model a plan gone wrong, so the database
+/// keeps its own limit.
+pub const STATEMENT_SECONDS_MAX: u64 = 2;
+/// Seconds a request may take, all statements and the wait for a connection together.
+pub const REQUEST_SECONDS_MAX: u64 = 5;
+/// GraphQL requests answered at once; the next one is told to come back. Each holds one database
+/// connection while it runs and a pool has about ten.
+pub const CONCURRENT_REQUESTS_MAX: usize = 64;
+
+/// A document that may be run.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// The parsed document.
+    pub(crate) document: ExecutableDocument,
+    /// Its cost in points.
+    pub(crate) cost: u64,
+    /// Whether the chosen operation is a query.
+    pub(crate) is_query: bool,
+}
+
+/// Parses a document if it is within all limits.
+pub(crate) fn admit(
+    query: &str,
+    operation_name: Option<&str>,
+    variables: &Variables,
+) -> Result<Admitted, ApiError> {
+    scan(query)?;
+    let document = parse_query(query).map_err(|error| ApiError::ParseFailed(error.to_string()))?;
+    let operation = choose(&document, operation_name)?;
+    check_variables(operation, variables)?;
+    let mut gauge = Gauge {
+        fragments: &document.fragments,
+        operation,
+        variables,
+        measured: BTreeMap::new(),
+        directives: 0,
+    };
+    let measure = gauge.selection_set(&operation.selection_set.node)?;
+    at_most("the number of directives", gauge.directives, DIRECTIVES_MAX)?;
+    at_most("the number of fields", measure.fields, FIELDS_MAX)?;
+    if measure.depth > DEPTH_MAX {
+        return Err(ApiError::DepthExceeded { found: measure.depth, limit: DEPTH_MAX });
+    }
+    if measure.cost > COST_MAX {
+        return Err(ApiError::CostExceeded {
+            what: "the cost in points",
+            found: measure.cost,
+            limit: COST_MAX,
+            dearest: gauge.dearest(&operation.selection_set.node)?,
+        });
+    }
+    let is_query = operation.ty == async_graphql::parser::types::OperationType::Query;
+    Ok(Admitted { cost: measure.cost, is_query, document })
+}
+
+fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), ApiError> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(ApiError::CostExceeded { what, found, limit, dearest: String::new() })
+}
+
+/// Counts tokens, brackets and the characters of names without building anything.
+fn scan(query: &str) -> Result<(), ApiError> {
+    let bytes = query.as_bytes();
+    let (mut tokens, mut open, mut at) = (0_u64, 0_u64, 0_usize);
+    while let Some(&byte) = bytes.get(at) {
+        at = match byte {
+            b'#' => skip(bytes, at, |byte| byte != b'\n' && byte != b'\r'),
+            b'"' => {
+                tokens += 1;
+                string_end(bytes, at)
+            }
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
+                tokens += 1;
+                let end = skip(bytes, at, |byte| byte == b'_' || byte.is_ascii_alphanumeric());
+                let length = u64::try_from(end - at).unwrap_or(u64::MAX);
+                at_most("the length of a name", length, NAME_CHARS_MAX)?;
+                end
+            }
+            b' ' | b'\t' | b'\n' | b'\r' | b',' => at + 1,
+            other => {
+                tokens += 1;
+                match other {
+                    b'{' | b'[' | b'(' => open += 1,
+                    b'}' | b']' | b')' => open = open.saturating_sub(1),
+                    _ => {}
+                }
+                at_most("the number of open brackets", open, NESTING_MAX)?;
+                at + 1
+            }
+        };
+        at_most("the number of tokens", tokens, TOKENS_MAX)?;
+    }
+    Ok(())
+}
+
+fn skip(bytes: &[u8], from: usize, accept: impl Fn(u8) -> bool) -> usize {
+    from + bytes[from..].iter().take_while(|byte| accept(**byte)).count()
+}
+
+/// Where the string that starts at `from` ends; the end of the document if it never does.
+fn string_end(bytes: &[u8], from: usize) -> usize {
+    let is_block = bytes[from..].starts_with(b"\"\"\"");
+    let mut at = from + if is_block { 3 } else { 1 };
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            b'"' if !is_block => return at + 1,
+            b'"' if bytes[at..].starts_with(b"\"\"\"") => return at + 3,
+            b'\n' if !is_block => return at,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn choose<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Result<&'a OperationDefinition, ApiError> {
+    let refuse = |message: &str| Err(ApiError::ValidationFailed(message.to_owned()));
+    match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Ok(&operation.node),
+        (DocumentOperations::Single(_), Some(_)) => {
+            refuse("operationName is given, the document's only operation has no name")
+        }
+        (DocumentOperations::Multiple(operations), Some(name)) => match operations.get(name) {
+            Some(operation) => Ok(&operation.node),
+            None => refuse("the document has no operation of that name"),
+        },
+        (DocumentOperations::Multiple(operations), None) => {
+            match (operations.len(), operations.values().next()) {
+                (1, Some(operation)) => Ok(&operation.node),
+                _ => refuse("the document has several operations: say operationName"),
+            }
+        }
+    }
+}
+
+/// A variable that must be given is given. async-graphql would notice only in the middle of the
+/// answer, when it is too late to refuse the request as a whole.
+fn check_variables(operation: &OperationDefinition, variables: &Variables) -> Result<(), ApiError> {
+    for definition in &operation.variable_definitions {
+        let definition = &definition.node;
+        let given = variables.get(&definition.name.node);
+        let is_missing = match given {
+            None => definition.default_value.is_none(),
+            Some(value) => *value == Value::Null,
+        };
+        if is_missing && !definition.var_type.node.nullable {
+            return Err(ApiError::ValidationFailed(format!(
+                "the variable ${} of type {} has no value",
+                definition.name.node, definition.var_type.node
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Measure {
+    fields: u64,
+    depth: u64,
+    cost: u64,
+    /// Holds `nodes` or `edges`: the object is a page.
+    is_page: bool,
+}
+
+struct Gauge<'a> {
+    fragments: &'a std::collections::HashMap<Name, Positioned<FragmentDefinition>>,
+    operation: &'a OperationDefinition,
+    variables: &'a Variables,
+    /// `None` while the fragment is being measured: meeting it again is a cycle.
+    measured: BTreeMap<&'a str, Option<Measure>>,
+    directives: u64,
+}
+
+impl<'a> Gauge<'a> {
+    fn selection_set(&mut self, set: &'a SelectionSet) -> Result<Measure, ApiError> {
+        let mut whole = Measure::default();
+        let mut names: BTreeMap<&str, u64> = BTreeMap::new();
+        for selection in &set.items {
+            let part = match &selection.node {
+                Selection::Field(field) => {
+                    let count = names.entry(field.node.name.node.as_str()).or_default();
+                    *count += 1;
+                    at_most("the number of aliases of one field", *count, ALIASES_MAX)?;
+                    self.field(&field.node)?
+                }
+                Selection::InlineFragment(inline) => {
+                    self.directives += count(inline.node.directives.len());
+                    self.selection_set(&inline.node.selection_set.node)?
+                }
+                Selection::FragmentSpread(spread) => {
+                    self.directives += count(spread.node.directives.len());
+                    self.fragment(spread.node.fragment_name.node.as_str())?
+                }
+            };
+            whole.fields = whole.fields.saturating_add(part.fields);
+            whole.cost = whole.cost.saturating_add(part.cost);
+            whole.depth = whole.depth.max(part.depth);
+            whole.is_page |= part.is_page;
+        }
+        Ok(whole)
+    }
+
+    fn fragment(&mut self, name: &'a str) -> Result<Measure, ApiError> {
+        match self.measured.get(name) {
+            Some(Some(measure)) => return Ok(*measure),
+            Some(None) => {
+                return Err(ApiError::ValidationFailed(format!(
+                    "the fragment \"{name}\" contains itself"
+                )));
+            }
+            None => {}
+        }
+        let Some(fragment) = self.fragments.get(name) else {
+            // Validation says so, with the place.
+            return Ok(Measure::default());
+        };
+        self.measured.insert(name, None);
+        let measure = self.selection_set(&fragment.node.selection_set.node)?;
+        self.measured.insert(name, Some(measure));
+        Ok(measure)
+    }
+
+    fn field(&mut self, field: &'a Field) -> Result<Measure, ApiError> {
+        self.directives += count(field.directives.len());
+        let inner = self.selection_set(&field.selection_set.node)?;
+        let name = field.name.node.as_str();
+        let own = u64::from(!field.selection_set.node.items.is_empty());
+        let rows = if inner.is_page { self.page_rows(field) } else { 1 };
+        // `nodes` and `edges` stand for their rows, which the page has counted already.
+        let is_page = matches!(name, "nodes" | "edges");
+        Ok(Measure {
+            fields: inner.fields.saturating_add(1),
+            depth: inner.depth + 1,
+            cost: inner.cost.saturating_mul(rows).saturating_add(own),
+            is_page,
+        })
+    }
+
+    /// How many rows the page `field` may hold.
+    fn page_rows(&self, field: &Field) -> u64 {
+        let given = ["first", "last"].into_iter().find_map(|name| {
+            let value = field.get_argument(name)?;
+            let value = value.node.clone().into_const_with(|name| self.variable(&name).ok_or(()));
+            match value {
+                Ok(Value::Number(number)) => number.as_u64(),
+                _ => None,
+            }
+        });
+        given.unwrap_or_else(|| PAGE_DEFAULT.unsigned_abs())
+    }
+
+    fn variable(&self, name: &Name) -> Option<Value> {
+        self.variables.get(name).cloned().or_else(|| {
+            let mut definitions = self.operation.variable_definitions.iter();
+            let definition = definitions.find(|one| one.node.name.node == *name)?;
+            definition.node.default_value.as_ref().map(|value| value.node.clone())
+        })
+    }
+
+    /// The three dearest root fields, with their points.
+    fn dearest(&mut self, set: &'a SelectionSet) -> Result<String, ApiError> {
+        let mut costs = Vec::new();
+        for selection in &set.items {
+            if let Selection::Field(field) = &selection.node {
+                costs.push((self.field(&field.node)?.cost, field.node.response_key().node.clone()));
+            }
+        }
+        costs.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
+        let shown = costs.iter().take(3).map(|(cost, name)| format!("{name} {cost}"));
+        Ok(shown.collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(query: &str) -> &'static str {
+        match admit(query, None, &Variables::default()) {
+            Ok(_) => "admitted",
+            Err(error) => error.code(),
+        }
+    }
+
+    fn cost(query: &str) -> u64 {
+        admit(query, None, &Variables::default()).unwrap().cost
+    }
+
+    #[test]
+    fn a_page_multiplies_what_it_holds() {
+        assert_eq!(cost("{ status { a } }"), 1);
+        assert_eq!(cost("{ entities { totalCount } }"), 1);
+        // One page, 20 rows of one node each.
+        assert_eq!(cost("{ entities { nodes { slug } } }"), 21);
+        assert_eq!(cost("{ entities(first: 3) { nodes { rating { score } } } }"), 7);
+        assert_eq!(
+            cost(
+                "query($n: Int = 5) { entities(first: $n) { ...p } }
+            fragment p on C { edges { node { slug } } }"
+            ),
+            11
+        );
+    }
+
+    #[test]
+    fn hostile_documents_are_refused_before_they_are_understood() {
+        let nested = |open: &str, close: &str, n| open.repeat(n) + "a" + &close.repeat(n);
+        assert_eq!(code(&nested("{a", "}", 20)), "DEPTH_EXCEEDED");
+        assert_eq!(code(&nested("{a", "}", 20_000)), "COST_EXCEEDED");
+        assert_eq!(code(&format!("{{a(b:{})}}", nested("[", "]", 20_000))), "COST_EXCEEDED");
+        assert_eq!(code(&format!("{{{}}}", "x".repeat(100_000))), "COST_EXCEEDED");
+        let aliases: String = (0..31).map(|i| format!("a{i}:status{{b}} ")).collect();
+        assert_eq!(code(&format!("{{{aliases}}}")), "COST_EXCEEDED");
+        assert_eq!(code(&format!("{{a {}}}", "@skip(if:true)".repeat(21))), "COST_EXCEEDED");
+        let page = "entities(first:100){nodes{h(first:100){nodes{a}}}}";
+        assert_eq!(code(&format!("{{{page}}}")), "COST_EXCEEDED");
+        assert_eq!(code("{...a} fragment a on Q{...b} fragment b on Q{...a}"), VALIDATION);
+        assert_eq!(code("{ a: \"unfinished"), "GRAPHQL_PARSE_FAILED");
+        assert_eq!(code(""), "GRAPHQL_PARSE_FAILED");
+    }
+
+    #[test]
+    fn fragments_that_double_forty_times_are_counted_and_not_walked() {
+        let mut document = "{...f0}".to_owned();
+        for i in 0..40 {
+            document += &format!("fragment f{i} on Q{{...f{0} ...f{0}}}", i + 1);
+        }
+        document += "fragment f40 on Q{a}";
+        assert_eq!(code(&document), "COST_EXCEEDED");
+    }
+
+    #[test]
+    fn brackets_and_quotes_inside_strings_and_comments_do_not_count() {
+        let document = format!(
+            "{{a(b:\"{}\\\"\", c:\"\"\"{}\"\"\") }} # {}",
+            "{".repeat(100),
+            "\"[".repeat(100),
+            "(".repeat(100)
+        );
+        assert_eq!(code(&document), "admitted");
+    }
+
+    const VALIDATION: &str = "GRAPHQL_VALIDATION_FAILED";
+}

@@ -1,0 +1,334 @@
+//! Operators: what is delegated to them, what they have put at stake, and where.
+
+use std::collections::BTreeMap;
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use sqlx::{FromRow, Postgres, QueryBuilder};
+
+use crate::allocation::{
+    Allocation, AllocationFilter, Allocations, Membership, MembershipFilter, Memberships,
+};
+use crate::entity::{Operator, RatedFields};
+use crate::error::ApiError;
+use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
+use crate::scalar::{Address, BigInt, BlockNumber, ChainId, LogPosition};
+use crate::scope::{Block, Scope};
+use crate::session::{Batch, Reader, Session};
+use crate::slashing::{SlashingEvent, SlashingFilter, SlashingRelation, Slashings};
+
+/// What only operators have.
+#[derive(Debug, Clone)]
+pub(crate) struct OperatorFields(pub(crate) RatedFields);
+
+/// What an operator has declared about itself.
+#[derive(Debug, Clone, SimpleObject)]
+pub(crate) struct OperatorProfile {
+    /// Who must approve each delegation. Null: nobody.
+    pub delegation_approver: Option<Address>,
+    /// Where its metadata is said to be. UNTRUSTED: written by a stranger, escaped for display;
+    /// never fetch or follow it unasked.
+    pub untrusted_metadata_uri: Option<String>,
+    /// Blocks between an allocation and its effect. Null until the operator sets it. Zero means
+    /// that risk can change without notice to delegators.
+    pub allocation_delay_blocks: Option<BlockNumber>,
+    /// An allocation delay announced but not in force yet.
+    pub pending_allocation_delay: Option<PendingAllocationDelay>,
+    /// The position of the last change.
+    pub position: LogPosition,
+}
+
+/// An allocation delay announced but not in force yet.
+#[derive(Debug, Clone, SimpleObject)]
+pub(crate) struct PendingAllocationDelay {
+    /// The delay, in blocks.
+    pub blocks: BlockNumber,
+    /// The block from which it is in force.
+    pub effect_block: BlockNumber,
+}
+
+/// Shares of one strategy delegated to one operator, as they stand.
+#[derive(Debug, Clone)]
+pub(crate) struct OperatorShares {
+    row: SharesRow,
+    scope: Scope,
+}
+
+/// Which operator shares. All conditions hold at once.
+#[derive(Debug, Default, InputObject)]
+pub(crate) struct OperatorSharesWhere {
+    /// On this chain.
+    pub chain_id: Option<ChainId>,
+    /// Delegated to this operator.
+    pub operator: Option<Address>,
+    /// Of this strategy.
+    pub strategy: Option<Address>,
+}
+
+/// [`OperatorSharesWhere`] as SQL wants it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SharesFilter {
+    is_of_parent: bool,
+    chain: Option<i64>,
+    operator: Option<Vec<u8>>,
+    strategy: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct SharesRow {
+    chain_id: i64,
+    operator: Vec<u8>,
+    strategy: Vec<u8>,
+    position: i64,
+    block_number: i64,
+    block_time: i64,
+    shares: String,
+}
+
+impl SharesFilter {
+    pub(crate) fn new(wanted: Option<OperatorSharesWhere>) -> Self {
+        let wanted = wanted.unwrap_or_default();
+        Self {
+            is_of_parent: false,
+            chain: wanted.chain_id.map(|chain| chain.0),
+            operator: wanted.operator.map(|address| address.0.to_vec()),
+            strategy: wanted.strategy.map(|address| address.0.to_vec()),
+        }
+    }
+}
+
+impl OperatorShares {
+    pub(crate) fn new(row: SharesRow, scope: &Scope) -> Self {
+        Self { row, scope: scope.clone() }
+    }
+}
+
+#[Object]
+impl OperatorShares {
+    /// The chain.
+    async fn chain_id(&self) -> ChainId {
+        ChainId(self.row.chain_id)
+    }
+
+    /// The operator's address.
+    async fn operator_address(&self) -> Result<Address, ApiError> {
+        Address::from_row(&self.row.operator)
+    }
+
+    /// The operator. Null when nothing but shares is known of it.
+    async fn operator(&self, ctx: &Context<'_>) -> Result<Option<Operator>, ApiError> {
+        Operator::find(ctx, &self.scope, self.row.chain_id, &self.row.operator, 0).await
+    }
+
+    /// The strategy's address.
+    async fn strategy(&self) -> Result<Address, ApiError> {
+        Address::from_row(&self.row.strategy)
+    }
+
+    /// Shares delegated, in the strategy's own unit (wei for beacon-chain ETH).
+    async fn shares(&self) -> BigInt {
+        BigInt(self.row.shares.clone())
+    }
+
+    /// The position of the last change.
+    async fn position(&self) -> LogPosition {
+        LogPosition(self.row.position)
+    }
+
+    /// The block of the last change.
+    async fn block(&self) -> Block {
+        Block::new(self.row.chain_id, self.row.block_number, self.row.block_time)
+    }
+}
+
+#[Object]
+impl OperatorFields {
+    /// What the operator has declared about itself. Null before it registers.
+    async fn profile(&self, ctx: &Context<'_>) -> Result<Option<OperatorProfile>, ApiError> {
+        let key = (self.0.row().chain_id, self.0.row().address.clone());
+        let position = self.0.scope.position;
+        let row = Session::of(ctx)?.load::<Profiles>(position, key).await?;
+        row.map(OperatorProfile::try_from).transpose()
+    }
+
+    /// Shares delegated to it, by strategy address. A strategy that was left entirely stays, with
+    /// zero shares.
+    async fn shares(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of this strategy alone.")] strategy: Option<Address>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<OperatorShares>, ApiError> {
+        let args = PageArgs { first, after, last, before };
+        let strategy = strategy.map(|address| address.0.to_vec());
+        let filter = SharesFilter { is_of_parent: true, strategy, ..SharesFilter::default() };
+        page::<Shares, _>(ctx, &self.0.scope, filter, self.0.parent(), args, |row, scope| {
+            Ok(OperatorShares::new(row, scope))
+        })
+        .await
+    }
+
+    /// What it has put at stake, by operator set and strategy.
+    async fn allocations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<Allocation>, ApiError> {
+        let args = PageArgs { first, after, last, before };
+        let filter = AllocationFilter::OfOperator;
+        page::<Allocations, _>(ctx, &self.0.scope, filter, self.0.parent(), args, |row, scope| {
+            Ok(Allocation::new(row, scope))
+        })
+        .await
+    }
+
+    /// The operator sets it is or was a member of.
+    async fn memberships(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<Membership>, ApiError> {
+        let args = PageArgs { first, after, last, before };
+        let filter = MembershipFilter::OfOperator;
+        page::<Memberships, _>(ctx, &self.0.scope, filter, self.0.parent(), args, |row, scope| {
+            Ok(Membership::new(row, scope))
+        })
+        .await
+    }
+
+    /// When it was slashed, the newest first.
+    async fn slashings(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<SlashingEvent>, ApiError> {
+        let args = PageArgs { first, after, last, before };
+        let filter = SlashingFilter::of(SlashingRelation::Operator);
+        page::<Slashings, _>(ctx, &self.0.scope, filter, self.0.parent(), args, |row, scope| {
+            Ok(SlashingEvent::new(row, scope))
+        })
+        .await
+    }
+}
+
+#[derive(Debug, Clone, FromRow)]
+struct ProfileRow {
+    chain_id: i64,
+    operator: Vec<u8>,
+    position: i64,
+    delegation_approver: Option<Vec<u8>>,
+    metadata_uri: Option<String>,
+    allocation_delay_blocks: Option<i64>,
+    pending_allocation_delay_blocks: Option<i64>,
+    pending_allocation_delay_effect_block: Option<i64>,
+}
+
+impl TryFrom<ProfileRow> for OperatorProfile {
+    type Error = ApiError;
+
+    fn try_from(row: ProfileRow) -> Result<Self, ApiError> {
+        let approver = row.delegation_approver.as_deref().map(Address::from_row).transpose()?;
+        let pending = row
+            .pending_allocation_delay_blocks
+            .zip(row.pending_allocation_delay_effect_block)
+            .map(|(blocks, effect_block)| PendingAllocationDelay {
+                blocks: BlockNumber(blocks),
+                effect_block: BlockNumber(effect_block),
+            });
+        Ok(Self {
+            // The contract writes the zero address for "nobody".
+            delegation_approver: approver.filter(|approver| approver.0 != [0; 20]),
+            untrusted_metadata_uri: row.metadata_uri,
+            allocation_delay_blocks: row.allocation_delay_blocks.map(BlockNumber),
+            pending_allocation_delay: pending,
+            position: LogPosition(row.position),
+        })
+    }
+}
+
+struct Profiles;
+
+impl Batch for Profiles {
+    type Group = i64;
+    type Key = (i64, Vec<u8>);
+    type Value = ProfileRow;
+
+    async fn fetch(
+        reader: &mut Reader,
+        position: &i64,
+        keys: &[Self::Key],
+    ) -> Result<BTreeMap<Self::Key, ProfileRow>, ApiError> {
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT o.* FROM unnest(");
+        query.push_bind(keys.iter().map(|key| key.0).collect::<Vec<_>>()).push(", ");
+        query.push_bind(keys.iter().map(|key| key.1.clone()).collect::<Vec<_>>());
+        query.push(
+            ") AS k(chain_id, operator) CROSS JOIN LATERAL (
+                SELECT o.chain_id, o.operator, o.position, o.delegation_approver,
+                       o.metadata_uri, o.allocation_delay_blocks,
+                       o.pending_allocation_delay_blocks,
+                       o.pending_allocation_delay_effect_block
+                  FROM read_model.operators o
+                 WHERE o.chain_id = k.chain_id AND o.operator = k.operator AND o.position <= ",
+        );
+        query.push_bind(*position).push(" ORDER BY o.position DESC LIMIT 1) o");
+        let rows: Vec<ProfileRow> = reader.rows(query).await?;
+        Ok(rows.into_iter().map(|row| ((row.chain_id, row.operator.clone()), row)).collect())
+    }
+}
+
+/// Operator shares as they stand, by chain, operator and strategy.
+pub(crate) struct Shares;
+
+impl List for Shares {
+    type Filter = SharesFilter;
+    type Row = SharesRow;
+
+    fn order(_: &SharesFilter) -> Order {
+        Order {
+            name: "shares",
+            columns: &[
+                Column::Integer("chain_id"),
+                Column::Bytes("operator"),
+                Column::Bytes("strategy"),
+            ],
+            is_descending: false,
+        }
+    }
+
+    fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, SharesFilter>) {
+        let (filter, direction) = (source.filter, source.direction);
+        query.push(
+            "SELECT DISTINCT ON (s.chain_id, s.operator, s.strategy) s.chain_id, s.operator,
+                    s.strategy, s.position, s.block_number, s.block_time, s.shares::text
+               FROM read_model.operator_shares s WHERE s.position <= ",
+        );
+        query.push_bind(source.scope.position);
+        if filter.is_of_parent {
+            query.push(" AND s.chain_id = p.chain_id AND s.operator = p.address");
+        }
+        if let Some(chain) = filter.chain {
+            query.push(" AND s.chain_id = ").push_bind(chain);
+        }
+        if let Some(operator) = &filter.operator {
+            query.push(" AND s.operator = ").push_bind(operator.clone());
+        }
+        if let Some(strategy) = &filter.strategy {
+            query.push(" AND s.strategy = ").push_bind(strategy.clone());
+        }
+        query.push(format_args!(
+            " ORDER BY s.chain_id {direction}, s.operator {direction}, s.strategy {direction},
+                       s.position DESC"
+        ));
+    }
+}
