@@ -27,6 +27,10 @@ CREATE TABLE event_store.events (
 CREATE UNIQUE INDEX events_chain_log_once
     ON event_store.events (chain_id, block_number, log_index, block_hash) WHERE kind < 200;
 
+-- Assay's own events are few and looked up by kind: what is final, what is taken back, what was
+-- rated.
+CREATE INDEX events_own_by_kind ON event_store.events (kind, position) WHERE kind >= 200;
+
 CREATE FUNCTION event_store.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'event_store.events is append-only: % refused', TG_OP

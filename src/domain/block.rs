@@ -12,8 +12,18 @@ pub const BLOCKS_PER_EPOCH: u64 = 7_200;
 
 /// The identity of a block together with its time: the only clock the core knows.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
-    Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
 )]
 pub struct BlockRef {
     /// Block number.

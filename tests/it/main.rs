@@ -1,1 +1,5 @@
-//! Tests.
+//! The one integration binary: everything that needs a database, a node or a process.
+
+mod cluster;
+mod store;
+mod support;

@@ -1,0 +1,351 @@
+//! How a fact becomes a row, and what its hashes are.
+//!
+//! The row hash chains every row to the one before it, in storage order. The canonical hash
+//! chains the final facts of all chains in the canonical order, and is what two nodes compare.
+//! Both are SHA-256 over the same bytes: previous hash, chain, block number, block time, log index
+//! (each 8 bytes, big-endian), block hash, transaction hash, emitter, payload. Every part but the
+//! last has a fixed length, so no two facts share a preimage.
+//! Nothing here talks to a database; who calls it is in `appender` and `read`.
+
+use std::sync::LazyLock;
+
+use alloy::primitives::{Address, B256};
+use assay_domain::{BlockRef, Event, Fact};
+use borsh::BorshSerialize;
+use sha2::{Digest, Sha256};
+
+/// What the first row is chained to.
+pub static STORAGE_GENESIS: LazyLock<B256> = LazyLock::new(|| sha256(b"assay event store 1"));
+
+/// What the first canonical fact is chained to.
+pub static CANONICAL_GENESIS: LazyLock<B256> = LazyLock::new(|| sha256(b"assay canonical log 1"));
+
+/// The columns in the order in which rows are written and read.
+pub(super) const COLUMNS: &str = "position, chain_id, block_number, block_time, log_index, kind, \
+                                  block_hash, tx_hash, emitter, payload, hash";
+
+/// How many columns that is.
+pub(super) const COLUMN_COUNT: i16 = 11;
+
+/// What a binary `COPY` stream starts with: signature, flags, length of the header's extension.
+pub(super) const COPY_HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What a binary `COPY` stream ends with, in place of a row's column count.
+pub(super) const COPY_TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+
+/// Where the columns lie in the preimage.
+const CHAIN: usize = 32;
+const INTEGERS: usize = 4 * 8;
+const BLOCK_HASH: usize = CHAIN + INTEGERS;
+const TX_HASH: usize = BLOCK_HASH + 32;
+const EMITTER: usize = TX_HASH + 32;
+const PAYLOAD: usize = EMITTER + 20;
+
+/// The bytes that both hashes run over, in a buffer that is used again for every row.
+#[derive(Debug)]
+pub struct Preimage {
+    bytes: Vec<u8>,
+}
+
+impl Preimage {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self { bytes: vec![0; PAYLOAD] }
+    }
+
+    /// Takes the bytes of a fact, encoding its event.
+    pub fn set_fact(&mut self, fact: &Fact) {
+        self.set_integers([
+            fact.chain_id,
+            fact.block.number,
+            fact.block.timestamp,
+            u64::from(fact.log_index),
+        ]);
+        self.bytes[BLOCK_HASH..TX_HASH].copy_from_slice(fact.block.hash.as_slice());
+        self.bytes[TX_HASH..EMITTER].copy_from_slice(fact.tx_hash.as_slice());
+        self.bytes[EMITTER..PAYLOAD].copy_from_slice(fact.emitter.as_slice());
+        // Writing to memory fails only for a collection of more than 2^32 items, and such an
+        // event fits in no block.
+        let _infallible = fact.event.serialize(&mut self.bytes);
+    }
+
+    /// Takes the bytes of a stored row.
+    pub(super) fn set_row(&mut self, row: &Row<'_>) {
+        self.set_integers([row.chain_id, row.block_number, row.block_time, row.log_index]);
+        self.bytes[BLOCK_HASH..TX_HASH].copy_from_slice(row.block_hash);
+        self.bytes[TX_HASH..EMITTER].copy_from_slice(row.tx_hash);
+        self.bytes[EMITTER..PAYLOAD].copy_from_slice(row.emitter);
+        self.bytes.extend_from_slice(row.payload);
+    }
+
+    /// The hash of these bytes after `previous`.
+    pub fn hash_after(&mut self, previous: &B256) -> B256 {
+        self.bytes[..CHAIN].copy_from_slice(previous.as_slice());
+        sha256(&self.bytes)
+    }
+
+    fn set_integers(&mut self, integers: [u64; 4]) {
+        self.bytes.truncate(PAYLOAD);
+        for (at, integer) in self.bytes[CHAIN..BLOCK_HASH].chunks_exact_mut(8).zip(integers) {
+            at.copy_from_slice(&integer.to_be_bytes());
+        }
+    }
+
+    /// Appends the row of the fact last set to a binary `COPY` stream.
+    pub(super) fn write_row(&self, position: u64, hash: &B256, out: &mut Vec<u8>) {
+        out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
+        write_column(out, &position.to_be_bytes());
+        for at in (CHAIN..BLOCK_HASH).step_by(8) {
+            write_column(out, &self.bytes[at..at + 8]);
+        }
+        write_column(out, &[0, self.kind()]);
+        write_column(out, &self.bytes[BLOCK_HASH..TX_HASH]);
+        write_column(out, &self.bytes[TX_HASH..EMITTER]);
+        write_column(out, &self.bytes[EMITTER..PAYLOAD]);
+        write_column(out, &self.bytes[PAYLOAD..]);
+        write_column(out, hash.as_slice());
+    }
+
+    /// The event's tag: the first byte of its payload.
+    pub(super) fn kind(&self) -> u8 {
+        self.bytes.get(PAYLOAD).copied().unwrap_or(0)
+    }
+}
+
+impl Default for Preimage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn sha256(bytes: &[u8]) -> B256 {
+    B256::new(Sha256::digest(bytes).into())
+}
+
+fn write_column(out: &mut Vec<u8>, bytes: &[u8]) {
+    // A column is an event of one chain log at most, and that fits in a block.
+    let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// A stored row, as it lies in the bytes that Postgres sent. Integers are as stored: what was
+/// tampered with may not fit the types of a [`Fact`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) position: u64,
+    pub(super) chain_id: u64,
+    pub(super) block_number: u64,
+    pub(super) block_time: u64,
+    pub(super) log_index: u64,
+    pub(super) kind: i16,
+    pub(super) block_hash: &'a [u8; 32],
+    pub(super) tx_hash: &'a [u8; 32],
+    pub(super) emitter: &'a [u8; 20],
+    pub(super) payload: &'a [u8],
+    pub(super) hash: B256,
+}
+
+/// A column that holds what no writer of ours puts there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadColumn {
+    pub(super) position: u64,
+    pub(super) column: &'static str,
+    pub(super) reason: String,
+}
+
+/// What a stretch of a binary `COPY` stream starts with.
+#[derive(Debug)]
+pub(super) enum Parsed<'a> {
+    /// A row, and how many bytes it takes up.
+    Row(Row<'a>, usize),
+    /// A row whose columns have the wrong shape.
+    Bad(BadColumn),
+    /// The end of the stream.
+    End,
+    /// Less than a whole row: read on.
+    Incomplete,
+}
+
+/// Reads one row of a binary `COPY` stream whose header is already behind.
+pub(super) fn parse_row(bytes: &[u8]) -> Parsed<'_> {
+    let mut columns = Columns { rest: bytes };
+    match columns.row_start() {
+        None => Parsed::Incomplete,
+        Some(count) if count == COLUMN_COUNT => match columns.all() {
+            None => Parsed::Incomplete,
+            Some(raw) => match shape(raw) {
+                Ok(row) => Parsed::Row(row, bytes.len() - columns.rest.len()),
+                Err(bad) => Parsed::Bad(bad),
+            },
+        },
+        Some(_) => Parsed::End,
+    }
+}
+
+struct Columns<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Columns<'a> {
+    fn row_start(&mut self) -> Option<i16> {
+        let (count, rest) = self.rest.split_first_chunk::<2>()?;
+        self.rest = rest;
+        Some(i16::from_be_bytes(*count))
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.rest.split_first_chunk::<4>()?;
+        // -1 is NULL, which no column allows.
+        let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        let (column, rest) = rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(column)
+    }
+
+    #[inline]
+    fn all(&mut self) -> Option<[&'a [u8]; 11]> {
+        let mut columns: [&[u8]; 11] = [&[]; 11];
+        for column in &mut columns {
+            *column = self.next()?;
+        }
+        Some(columns)
+    }
+}
+
+#[inline]
+fn shape<'a>(columns: [&'a [u8]; 11]) -> Result<Row<'a>, BadColumn> {
+    let [
+        position,
+        chain_id,
+        block_number,
+        block_time,
+        log_index,
+        kind,
+        block_hash,
+        tx_hash,
+        emitter,
+        payload,
+        hash,
+    ] = columns;
+    let position = u64::from_be_bytes(*sized(0, "position", position)?);
+    Ok(Row {
+        position,
+        chain_id: u64::from_be_bytes(*sized(position, "chain_id", chain_id)?),
+        block_number: u64::from_be_bytes(*sized(position, "block_number", block_number)?),
+        block_time: u64::from_be_bytes(*sized(position, "block_time", block_time)?),
+        log_index: u64::from_be_bytes(*sized(position, "log_index", log_index)?),
+        kind: i16::from_be_bytes(*sized(position, "kind", kind)?),
+        block_hash: sized(position, "block_hash", block_hash)?,
+        tx_hash: sized(position, "tx_hash", tx_hash)?,
+        emitter: sized(position, "emitter", emitter)?,
+        payload,
+        hash: B256::new(*sized(position, "hash", hash)?),
+    })
+}
+
+#[inline]
+fn sized<'a, const N: usize>(
+    position: u64,
+    column: &'static str,
+    bytes: &'a [u8],
+) -> Result<&'a [u8; N], BadColumn> {
+    bytes.try_into().map_err(|_| BadColumn {
+        position,
+        column,
+        reason: format!("{} bytes where {N} belong", bytes.len()),
+    })
+}
+
+impl Row<'_> {
+    /// The fact in the row.
+    #[inline]
+    pub(super) fn to_fact(self) -> Result<Fact, BadColumn> {
+        let bad = |column, reason| BadColumn { position: self.position, column, reason };
+        let log_index = u32::try_from(self.log_index)
+            .map_err(|_| bad("log_index", format!("{} is no log index", self.log_index)))?;
+        let event = Event::from_canonical_bytes(self.payload)
+            .map_err(|error| bad("payload", error.to_string()))?;
+        Ok(Fact {
+            chain_id: self.chain_id,
+            block: BlockRef {
+                number: self.block_number,
+                hash: B256::new(*self.block_hash),
+                timestamp: self.block_time,
+            },
+            tx_hash: B256::new(*self.tx_hash),
+            log_index,
+            emitter: Address::new(*self.emitter),
+            event,
+        })
+    }
+
+    /// Whether the `kind` column, which no hash covers, is the payload's tag.
+    #[inline]
+    pub(super) fn check_kind(&self) -> Result<(), BadColumn> {
+        match self.payload.first() {
+            Some(tag) if i16::from(*tag) == self.kind => Ok(()),
+            tag => Err(BadColumn {
+                position: self.position,
+                column: "kind",
+                reason: format!("{} where the payload's tag is {tag:?}", self.kind),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact() -> Fact {
+        Fact {
+            chain_id: 1,
+            block: BlockRef { number: 7, hash: B256::repeat_byte(2), timestamp: 9 },
+            tx_hash: B256::repeat_byte(3),
+            log_index: 4,
+            emitter: Address::repeat_byte(5),
+            event: Event::Unmapped {
+                topics: vec![B256::repeat_byte(6)],
+                data: vec![1, 2, 3].into(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_row_reads_back_as_the_fact_that_was_written() {
+        let (mut preimage, mut out) = (Preimage::new(), Vec::new());
+        preimage.set_fact(&fact());
+        let hash = preimage.hash_after(&STORAGE_GENESIS);
+        preimage.write_row(11, &hash, &mut out);
+        let length = out.len();
+        for short in 0..length {
+            assert!(matches!(parse_row(&out[..short]), Parsed::Incomplete), "{short} bytes");
+        }
+        out.extend_from_slice(&COPY_TRAILER);
+        let Parsed::Row(row, taken) = parse_row(&out) else { unreachable!("a whole row") };
+        assert_eq!((row.position, row.kind, row.hash, taken), (11, 190, hash, length));
+        assert_eq!(row.to_fact(), Ok(fact()));
+        assert_eq!(row.check_kind(), Ok(()));
+        let mut again = Preimage::new();
+        again.set_row(&row);
+        assert_eq!(again.hash_after(&STORAGE_GENESIS), hash);
+        assert!(matches!(parse_row(&out[taken..]), Parsed::End));
+    }
+
+    #[test]
+    fn the_hash_is_the_documented_one() {
+        let mut bytes = Sha256::digest(b"assay event store 1").to_vec();
+        for integer in [1_u64, 7, 9, 4] {
+            bytes.extend_from_slice(&integer.to_be_bytes());
+        }
+        bytes.extend_from_slice(&[2; 32]);
+        bytes.extend_from_slice(&[3; 32]);
+        bytes.extend_from_slice(&[5; 20]);
+        bytes.extend_from_slice(&fact().event.to_canonical_bytes());
+        let mut preimage = Preimage::new();
+        preimage.set_fact(&fact());
+        assert_eq!(preimage.hash_after(&STORAGE_GENESIS), B256::from_slice(&Sha256::digest(bytes)));
+    }
+}
