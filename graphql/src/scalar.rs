@@ -7,40 +7,30 @@ use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarTyp
 
 use crate::error::ApiError;
 
-/// A 20-byte account address in hexadecimal with a 0x prefix. Output is EIP-55 checksummed; input
-/// is accepted in any letter case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Address(pub(crate) [u8; 20]);
 
-/// 32 bytes in hexadecimal with a 0x prefix: hashes, entity keys and the oracle's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bytes32(pub(crate) [u8; 32]);
 
-/// An integer of any size as a decimal string. The unit stands in the field's name: ppt are
-/// 1e-12, wad are 1e-18, shares are the strategy's own unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BigInt(pub(crate) String);
 
-/// A position in the canonical log, a 64-bit integer as a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogPosition(pub(crate) i64);
 
-/// A block number as a JSON number (safe up to 2^53).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BlockNumber(pub(crate) i64);
 
-/// An EIP-155 chain id as a JSON number: 1 is Ethereum, 17000 is Holesky.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChainId(pub(crate) i64);
 
-/// An RFC 3339 time: in UTC on output, with any offset on input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DateTime {
     /// Microseconds since the Unix epoch.
     pub(crate) micros: i64,
 }
 
-/// A grade, AAA (safest) to CCC-, or D (in default): `AAA AA+ AA AA- … B- CCC+ CCC CCC- D`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grade(u8);
 
@@ -140,6 +130,8 @@ fn expected<T: ScalarType + async_graphql::InputType>(form: &'static str) -> Inp
     InputValueError::custom(format!("expected {form}"))
 }
 
+/// A 20-byte account address in hexadecimal with a 0x prefix. Output is EIP-55 checksummed; input
+/// is accepted in any letter case.
 #[Scalar(specified_by_url = "https://eips.ethereum.org/EIPS/eip-55")]
 impl ScalarType for Address {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -150,6 +142,7 @@ impl ScalarType for Address {
     }
 }
 
+/// 32 bytes in hexadecimal with a 0x prefix: hashes, entity keys and the oracle's words.
 #[Scalar]
 impl ScalarType for Bytes32 {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -160,6 +153,8 @@ impl ScalarType for Bytes32 {
     }
 }
 
+/// An integer of any size as a decimal string. The unit stands in the field's name: ppt are
+/// 1e-12, wad are 1e-18, shares are the strategy's own unit.
 #[Scalar]
 impl ScalarType for BigInt {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -179,6 +174,7 @@ impl ScalarType for BigInt {
     }
 }
 
+/// A position in the canonical log, a 64-bit integer as a string.
 #[Scalar]
 impl ScalarType for LogPosition {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -194,6 +190,7 @@ impl ScalarType for LogPosition {
     }
 }
 
+/// A block number as a JSON number (safe up to 2^53).
 #[Scalar]
 impl ScalarType for BlockNumber {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -204,6 +201,7 @@ impl ScalarType for BlockNumber {
     }
 }
 
+/// An EIP-155 chain id as a JSON number: 1 is Ethereum, 17000 is Holesky.
 #[Scalar]
 impl ScalarType for ChainId {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -214,6 +212,7 @@ impl ScalarType for ChainId {
     }
 }
 
+/// An RFC 3339 time: in UTC on output, with any offset on input.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -231,6 +230,7 @@ impl ScalarType for DateTime {
     }
 }
 
+/// A grade, AAA (safest) to CCC-, or D (in default): `AAA AA+ AA AA- … B- CCC+ CCC CCC- D`.
 #[Scalar]
 impl ScalarType for Grade {
     fn parse(value: Value) -> InputValueResult<Self> {
