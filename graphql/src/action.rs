@@ -30,7 +30,6 @@ pub(crate) enum ActionKind {
     Withdrawn,
 }
 
-/// A rating action: one statement about one entity, kept as it was made.
 #[derive(Debug, Clone)]
 pub(crate) struct RatingAction {
     row: ActionRow,
@@ -123,6 +122,7 @@ impl RatingAction {
     }
 }
 
+/// A rating action: one statement about one entity, kept as it was made.
 #[expect(clippy::wrong_self_convention, reason = "`fromGrade` is the field's name")]
 #[Object]
 impl RatingAction {

@@ -10,14 +10,12 @@ use crate::rating::big;
 use crate::scalar::{Address, BigInt, BlockNumber, ChainId, LogPosition};
 use crate::scope::Scope;
 
-/// The share of an operator's stake in one strategy that one operator set can slash.
 #[derive(Debug, Clone)]
 pub(crate) struct Allocation {
     row: AllocationRow,
     scope: Scope,
 }
 
-/// An operator's place in an operator set, present or past.
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     row: MembershipRow,
@@ -63,6 +61,7 @@ impl Membership {
     }
 }
 
+/// The share of an operator's stake in one strategy that one operator set can slash.
 #[Object]
 impl Allocation {
     /// The chain.
@@ -133,6 +132,7 @@ impl Allocation {
     }
 }
 
+/// An operator's place in an operator set, present or past.
 #[Object]
 impl Membership {
     /// The chain.

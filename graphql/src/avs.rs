@@ -2,28 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{Context, SimpleObject};
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::allocation::{
     Allocation, AllocationFilter, Allocations, Membership, MembershipFilter, Memberships,
 };
-use crate::entity::RatedFields;
 use crate::entity::{Avs, ENTITY_COLUMNS, EntityKind, EntityRow, OperatorSet, RatedEntity};
 use crate::error::ApiError;
 use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
+use crate::rated::rated_object;
 use crate::rating::big;
 use crate::scalar::{Address, BigInt, BlockNumber, LogPosition};
 use crate::session::{Batch, Reader, Session};
 use crate::slashing::{SlashingEvent, SlashingFilter, SlashingRelation, Slashings};
-
-/// What only AVSs have.
-#[derive(Debug, Clone)]
-pub(crate) struct AvsFields(pub(crate) RatedFields);
-
-/// What only operator sets have.
-#[derive(Debug, Clone)]
-pub(crate) struct OperatorSetFields(pub(crate) RatedFields);
 
 /// What an AVS has declared about itself.
 #[derive(Debug, Clone, SimpleObject)]
@@ -61,8 +53,9 @@ pub(crate) struct PendingSlasher {
     pub effect_block: BlockNumber,
 }
 
-#[Object]
-impl AvsFields {
+rated_object!(
+    /// An actively validated service, rated over its operator sets.
+    Avs {
     /// What the AVS has declared about itself. Null before it does.
     async fn profile(&self, ctx: &Context<'_>) -> Result<Option<AvsProfile>, ApiError> {
         let key = (self.0.row().chain_id, self.0.row().address.clone());
@@ -107,9 +100,11 @@ impl AvsFields {
         .await
     }
 }
+);
 
-#[Object]
-impl OperatorSetFields {
+rated_object!(
+    /// An operator set of an AVS: who can be slashed together, by whom and to whose benefit.
+    OperatorSet {
     /// The AVS that owns it. Null when it is not among the entities.
     async fn avs(&self, ctx: &Context<'_>) -> Result<Option<Avs>, ApiError> {
         let row = self.0.row();
@@ -181,6 +176,7 @@ impl OperatorSetFields {
         .await
     }
 }
+);
 
 #[derive(Debug, Clone, FromRow)]
 struct ProfileRow {

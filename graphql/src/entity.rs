@@ -2,19 +2,16 @@
 //! interface.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, Interface, MergedObject, Object};
+use async_graphql::{Context, Enum, ID, Interface};
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::action::{ActionFilter, Actions, RatingAction};
-use crate::avs::{AvsFields, OperatorSetFields};
 use crate::error::ApiError;
-use crate::id::NodeId;
-use crate::operator::OperatorFields;
 use crate::page::{Page, PageArgs, Parent, page};
 use crate::publication::{Publication, PublicationFilter, Publications};
+use crate::rated::rated_object;
 use crate::rating::{History, Rating};
 use crate::scalar::{Address, Bytes32, ChainId, LogPosition};
 use crate::scope::{Block, Scope};
@@ -132,37 +129,21 @@ pub(crate) enum RatedEntity {
     Lrt(Lrt),
 }
 
-macro_rules! rated_type {
-    ($(#[$doc:meta])+ $name:ident($($own:ty)?)) => {
-        $(#[$doc])+
-        #[derive(Clone, MergedObject)]
-        pub(crate) struct $name(pub(crate) RatedFields $(, pub(crate) $own)?);
+/// An operator.
+#[derive(Debug, Clone)]
+pub(crate) struct Operator(pub(crate) RatedFields);
 
-        impl Deref for $name {
-            type Target = RatedFields;
-            fn deref(&self) -> &RatedFields {
-                &self.0
-            }
-        }
-    };
-}
+/// An AVS.
+#[derive(Debug, Clone)]
+pub(crate) struct Avs(pub(crate) RatedFields);
 
-rated_type!(
-    /// An operator: an address that stakers delegate to, and what is lost there.
-    Operator(OperatorFields)
-);
-rated_type!(
-    /// An actively validated service, rated over its operator sets.
-    Avs(AvsFields)
-);
-rated_type!(
-    /// An operator set of an AVS: who can be slashed together, by whom and to whose benefit.
-    OperatorSet(OperatorSetFields)
-);
-rated_type!(
-    /// A liquid restaking token.
-    Lrt()
-);
+/// An operator set.
+#[derive(Debug, Clone)]
+pub(crate) struct OperatorSet(pub(crate) RatedFields);
+
+/// A liquid restaking token.
+#[derive(Debug, Clone)]
+pub(crate) struct Lrt(pub(crate) RatedFields);
 
 /// What every rated entity has, at one scope.
 #[derive(Debug, Clone)]
@@ -178,9 +159,9 @@ pub(crate) struct EntityRow {
     kind: i16,
     pub(crate) address: Vec<u8>,
     pub(crate) operator_set_id: i64,
-    slug: String,
+    pub(crate) slug: String,
     pub(crate) key: Vec<u8>,
-    first_position: i64,
+    pub(crate) first_position: i64,
     first_block: i64,
     first_time: i64,
 }
@@ -193,13 +174,10 @@ impl RatedEntity {
     pub(crate) fn new(row: EntityRow, scope: &Scope) -> Result<Self, ApiError> {
         let kind = EntityKind::from_number(row.kind)?;
         let fields = RatedFields { row: Arc::new(row), scope: scope.clone() };
-        let twin = fields.clone();
         Ok(match kind {
-            EntityKind::Operator => Self::Operator(Operator(fields, OperatorFields(twin))),
-            EntityKind::Avs => Self::Avs(Avs(fields, AvsFields(twin))),
-            EntityKind::OperatorSet => {
-                Self::OperatorSet(OperatorSet(fields, OperatorSetFields(twin)))
-            }
+            EntityKind::Operator => Self::Operator(Operator(fields)),
+            EntityKind::Avs => Self::Avs(Avs(fields)),
+            EntityKind::OperatorSet => Self::OperatorSet(OperatorSet(fields)),
             EntityKind::Lrt => Self::Lrt(Lrt(fields)),
         })
     }
@@ -232,10 +210,10 @@ impl RatedEntity {
 
     fn fields(&self) -> &RatedFields {
         match self {
-            Self::Operator(operator) => operator,
-            Self::Avs(avs) => avs,
-            Self::OperatorSet(set) => set,
-            Self::Lrt(lrt) => lrt,
+            Self::Operator(operator) => &operator.0,
+            Self::Avs(avs) => &avs.0,
+            Self::OperatorSet(set) => &set.0,
+            Self::Lrt(lrt) => &lrt.0,
         }
     }
 }
@@ -267,9 +245,58 @@ by_name!(Avs, Avs);
 by_name!(OperatorSet, OperatorSet);
 by_name!(Lrt, Lrt);
 
+rated_object!(
+    /// A liquid restaking token.
+    Lrt {}
+);
+
 impl RatedFields {
     pub(crate) fn row(&self) -> &EntityRow {
         &self.row
+    }
+
+    pub(crate) fn kind(&self) -> Result<EntityKind, ApiError> {
+        EntityKind::from_number(self.row.kind)
+    }
+
+    pub(crate) fn first_seen(&self) -> Block {
+        Block::new(self.row.chain_id, self.row.first_block, self.row.first_time)
+    }
+
+    pub(crate) async fn rating_history(
+        &self,
+        ctx: &Context<'_>,
+        args: PageArgs,
+    ) -> Result<Page<Rating>, ApiError> {
+        page::<History, _>(ctx, &self.scope, (), self.parent(), args, |row, scope| {
+            Ok(Rating::new(row, scope))
+        })
+        .await
+    }
+
+    pub(crate) async fn rating_actions(
+        &self,
+        ctx: &Context<'_>,
+        args: PageArgs,
+    ) -> Result<Page<RatingAction>, ApiError> {
+        let filter = ActionFilter::of_parent();
+        page::<Actions, _>(ctx, &self.scope, filter, self.parent(), args, |row, scope| {
+            Ok(RatingAction::new(row, scope))
+        })
+        .await
+    }
+
+    pub(crate) async fn publications(
+        &self,
+        ctx: &Context<'_>,
+        args: PageArgs,
+    ) -> Result<Page<Publication>, ApiError> {
+        Session::of(ctx)?.used_live();
+        let filter = PublicationFilter::of_parent();
+        page::<Publications, _>(ctx, &self.scope, filter, self.parent(), args, |row, scope| {
+            Ok(Publication::new(row, scope))
+        })
+        .await
     }
 
     /// This entity as the parent of a list.
@@ -281,107 +308,6 @@ impl RatedFields {
             operator_set_id: self.row.operator_set_id,
             entity_key: self.row.key.clone(),
         }
-    }
-}
-
-#[Object]
-impl RatedFields {
-    /// The global id.
-    pub(crate) async fn id(&self) -> ID {
-        NodeId::Entity(self.row.slug.clone()).into()
-    }
-
-    /// What kind of thing it is.
-    pub(crate) async fn kind(&self) -> Result<EntityKind, ApiError> {
-        EntityKind::from_number(self.row.kind)
-    }
-
-    /// Its readable name, unique over all kinds and chains: operator-1-0x…, avs-1-0x…,
-    /// operator-set-1-0x…-0, lrt-1-0x…
-    pub(crate) async fn slug(&self) -> &String {
-        &self.row.slug
-    }
-
-    /// The chain it lives on.
-    pub(crate) async fn chain_id(&self) -> ChainId {
-        ChainId(self.row.chain_id)
-    }
-
-    /// Its address; an operator set carries the address of its AVS.
-    pub(crate) async fn address(&self) -> Result<Address, ApiError> {
-        Address::from_row(&self.row.address)
-    }
-
-    /// The key of its rating in the oracle contract.
-    pub(crate) async fn key(&self) -> Result<Bytes32, ApiError> {
-        Bytes32::from_row(&self.row.key)
-    }
-
-    /// The block of the first fact about it.
-    pub(crate) async fn first_seen(&self) -> Block {
-        Block::new(self.row.chain_id, self.row.first_block, self.row.first_time)
-    }
-
-    /// The position of the first fact about it.
-    pub(crate) async fn first_position(&self) -> LogPosition {
-        LogPosition(self.row.first_position)
-    }
-
-    /// The rating in force. Null while it has not been assessed; an entity that was assessed and
-    /// got no grade has a rating without one.
-    pub(crate) async fn rating(&self, ctx: &Context<'_>) -> Result<Option<Rating>, ApiError> {
-        Rating::latest(ctx, &self.scope, self.row.id).await
-    }
-
-    /// Every assessment, the newest first.
-    pub(crate) async fn rating_history(
-        &self,
-        ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
-    ) -> Result<Page<Rating>, ApiError> {
-        let args = PageArgs { first, after, last, before };
-        page::<History, _>(ctx, &self.scope, (), self.parent(), args, |row, scope| {
-            Ok(Rating::new(row, scope))
-        })
-        .await
-    }
-
-    /// What was said about it and when, the newest first.
-    pub(crate) async fn rating_actions(
-        &self,
-        ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
-    ) -> Result<Page<RatingAction>, ApiError> {
-        let args = PageArgs { first, after, last, before };
-        let filter = ActionFilter::of_parent();
-        page::<Actions, _>(ctx, &self.scope, filter, self.parent(), args, |row, scope| {
-            Ok(RatingAction::new(row, scope))
-        })
-        .await
-    }
-
-    /// Its ratings in oracle contracts, the newest first.
-    pub(crate) async fn publications(
-        &self,
-        ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
-    ) -> Result<Page<Publication>, ApiError> {
-        Session::of(ctx)?.used_live();
-        let args = PageArgs { first, after, last, before };
-        let filter = PublicationFilter::of_parent();
-        page::<Publications, _>(ctx, &self.scope, filter, self.parent(), args, |row, scope| {
-            Ok(Publication::new(row, scope))
-        })
-        .await
     }
 }
 

@@ -28,7 +28,11 @@ pub fn schema() -> &'static AssaySchema {
 
 /// The schema definition language of [`schema`]: what `graphql/schema.graphql` holds.
 pub fn sdl() -> String {
-    let options = async_graphql::SDLExportOptions::new().prefer_single_line_descriptions();
+    let options = async_graphql::SDLExportOptions::new()
+        .prefer_single_line_descriptions()
+        .include_specified_by()
+        .use_space_ident()
+        .indent_width(2);
     schema().sdl_with_options(options)
 }
 

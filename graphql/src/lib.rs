@@ -20,6 +20,7 @@ mod operator;
 mod page;
 mod publication;
 mod query;
+mod rated;
 mod rating;
 mod scalar;
 mod scope;

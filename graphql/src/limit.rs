@@ -386,7 +386,7 @@ mod tests {
         let document = format!(
             "{{a(b:\"{}\\\"\", c:\"\"\"{}\"\"\") }} # {}",
             "{".repeat(100),
-            "[\"".repeat(100),
+            "\"[".repeat(100),
             "(".repeat(100)
         );
         assert_eq!(code(&document), "admitted");

@@ -8,17 +8,14 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use crate::allocation::{
     Allocation, AllocationFilter, Allocations, Membership, MembershipFilter, Memberships,
 };
-use crate::entity::{Operator, RatedFields};
+use crate::entity::Operator;
 use crate::error::ApiError;
 use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
+use crate::rated::rated_object;
 use crate::scalar::{Address, BigInt, BlockNumber, ChainId, LogPosition};
 use crate::scope::{Block, Scope};
 use crate::session::{Batch, Reader, Session};
 use crate::slashing::{SlashingEvent, SlashingFilter, SlashingRelation, Slashings};
-
-/// What only operators have.
-#[derive(Debug, Clone)]
-pub(crate) struct OperatorFields(pub(crate) RatedFields);
 
 /// What an operator has declared about itself.
 #[derive(Debug, Clone, SimpleObject)]
@@ -46,7 +43,6 @@ pub(crate) struct PendingAllocationDelay {
     pub effect_block: BlockNumber,
 }
 
-/// Shares of one strategy delegated to one operator, as they stand.
 #[derive(Debug, Clone)]
 pub(crate) struct OperatorShares {
     row: SharesRow,
@@ -102,6 +98,7 @@ impl OperatorShares {
     }
 }
 
+/// Shares of one strategy delegated to one operator, as they stand.
 #[Object]
 impl OperatorShares {
     /// The chain.
@@ -140,8 +137,9 @@ impl OperatorShares {
     }
 }
 
-#[Object]
-impl OperatorFields {
+rated_object!(
+    /// An operator: an address that stakers delegate to, and what is lost there.
+    Operator {
     /// What the operator has declared about itself. Null before it registers.
     async fn profile(&self, ctx: &Context<'_>) -> Result<Option<OperatorProfile>, ApiError> {
         let key = (self.0.row().chain_id, self.0.row().address.clone());
@@ -221,6 +219,7 @@ impl OperatorFields {
         .await
     }
 }
+);
 
 #[derive(Debug, Clone, FromRow)]
 struct ProfileRow {

@@ -26,8 +26,6 @@ pub(crate) enum PublicationStatus {
     Reorged,
 }
 
-/// One rating in one oracle contract, as its `Rated` event says. Publications are not pinned by
-/// `asOf`: they tell how things stand now.
 #[derive(Debug, Clone)]
 pub(crate) struct Publication {
     row: PublicationRow,
@@ -124,6 +122,8 @@ impl Publication {
     }
 }
 
+/// One rating in one oracle contract, as its `Rated` event says. Publications are not pinned by
+/// `asOf`: they tell how things stand now.
 #[Object]
 impl Publication {
     /// The global id.

@@ -50,11 +50,12 @@ impl From<RatedEntity> for Node {
     }
 }
 
-/// Credit ratings of restaking, as of now or as of any point of the record. Lower scores are
-/// safer, everywhere.
+/// The root of every query.
 #[derive(Debug)]
 pub struct Query;
 
+/// Credit ratings of restaking, as of now or as of any point of the record. Lower scores are
+/// safer, everywhere.
 #[Object]
 impl Query {
     /// Any object by its global id. Null when there is none.

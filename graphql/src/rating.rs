@@ -46,12 +46,6 @@ pub(crate) enum Outlook {
     Negative,
 }
 
-/// A rating: what one unit of exposure to an entity is expected to lose within a year, as
-/// assessed at one block.
-///
-/// Fields that are null only under `asOf: { recordedAt }` belong to the working of a rating that
-/// has been made anew since because older facts arrived: what was said is kept, how it was
-/// worked out then is not.
 #[derive(Debug, Clone)]
 pub(crate) struct Rating {
     row: RatingRow,
@@ -86,9 +80,6 @@ pub(crate) struct Rationale {
     /// The rating in one sentence.
     #[serde(default)]
     pub summary: String,
-    /// What a reader must not overlook, such as an AVS that receives what it slashes.
-    #[serde(default)]
-    pub warnings: Vec<String>,
     /// What drives it, the largest first.
     #[serde(default)]
     pub drivers: Vec<String>,
@@ -182,6 +173,12 @@ impl Rating {
     }
 }
 
+/// A rating: what one unit of exposure to an entity is expected to lose within a year, as
+/// assessed at one block.
+///
+/// Fields that are null only under `asOf: { recordedAt }` belong to the working of a rating that
+/// has been made anew since because older facts arrived: what was said is kept, how it was
+/// worked out then is not.
 #[Object]
 impl Rating {
     /// The global id.

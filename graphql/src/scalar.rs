@@ -3,46 +3,34 @@
 use std::fmt::Write as _;
 
 use alloy_primitives::hex;
-use async_graphql::{
-    InputType, InputValueError, InputValueResult, Number, Scalar, ScalarType, Value,
-};
+use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
 
 use crate::error::ApiError;
 
-/// A 20-byte account address in hexadecimal with a 0x prefix. Output is EIP-55 checksummed; input
-/// is accepted in any letter case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Address(pub(crate) [u8; 20]);
 
-/// 32 bytes in hexadecimal with a 0x prefix: hashes, entity keys and the oracle's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bytes32(pub(crate) [u8; 32]);
 
-/// An integer of any size as a decimal string. The unit stands in the field's name: ppt are
-/// 1e-12, wad are 1e-18, shares are the strategy's own unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BigInt(pub(crate) String);
 
-/// A position in the canonical log, a 64-bit integer as a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogPosition(pub(crate) i64);
 
-/// A block number as a JSON number (safe up to 2^53).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BlockNumber(pub(crate) i64);
 
-/// An EIP-155 chain id as a JSON number: 1 is Ethereum, 17000 is Holesky.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChainId(pub(crate) i64);
 
-/// An RFC 3339 time: in UTC on output, with any offset on input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DateTime {
     /// Microseconds since the Unix epoch.
     pub(crate) micros: i64,
 }
 
-/// A grade, AAA (safest) to CCC-, or D (in default): `AAA AA+ AA AA- … B- CCC+ CCC CCC- D`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grade(u8);
 
@@ -138,10 +126,12 @@ fn integer_of(value: &Value) -> Option<i64> {
 }
 
 /// An input value that does not fit its scalar, said without repeating what may be 100 kB long.
-fn expected<T: ScalarType + InputType>(form: &'static str) -> InputValueError<T> {
+fn expected<T: ScalarType + async_graphql::InputType>(form: &'static str) -> InputValueError<T> {
     InputValueError::custom(format!("expected {form}"))
 }
 
+/// A 20-byte account address in hexadecimal with a 0x prefix. Output is EIP-55 checksummed; input
+/// is accepted in any letter case.
 #[Scalar(specified_by_url = "https://eips.ethereum.org/EIPS/eip-55")]
 impl ScalarType for Address {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -152,6 +142,7 @@ impl ScalarType for Address {
     }
 }
 
+/// 32 bytes in hexadecimal with a 0x prefix: hashes, entity keys and the oracle's words.
 #[Scalar]
 impl ScalarType for Bytes32 {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -162,6 +153,8 @@ impl ScalarType for Bytes32 {
     }
 }
 
+/// An integer of any size as a decimal string. The unit stands in the field's name: ppt are
+/// 1e-12, wad are 1e-18, shares are the strategy's own unit.
 #[Scalar]
 impl ScalarType for BigInt {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -181,6 +174,7 @@ impl ScalarType for BigInt {
     }
 }
 
+/// A position in the canonical log, a 64-bit integer as a string.
 #[Scalar]
 impl ScalarType for LogPosition {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -196,6 +190,7 @@ impl ScalarType for LogPosition {
     }
 }
 
+/// A block number as a JSON number (safe up to 2^53).
 #[Scalar]
 impl ScalarType for BlockNumber {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -206,6 +201,7 @@ impl ScalarType for BlockNumber {
     }
 }
 
+/// An EIP-155 chain id as a JSON number: 1 is Ethereum, 17000 is Holesky.
 #[Scalar]
 impl ScalarType for ChainId {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -216,6 +212,7 @@ impl ScalarType for ChainId {
     }
 }
 
+/// An RFC 3339 time: in UTC on output, with any offset on input.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -233,6 +230,7 @@ impl ScalarType for DateTime {
     }
 }
 
+/// A grade, AAA (safest) to CCC-, or D (in default): `AAA AA+ AA AA- … B- CCC+ CCC CCC- D`.
 #[Scalar]
 impl ScalarType for Grade {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -251,6 +249,10 @@ impl ScalarType for Grade {
 mod tests {
     use super::*;
 
+    fn read<T: ScalarType>(text: &str) -> Option<T> {
+        <T as ScalarType>::parse(Value::from(text)).ok()
+    }
+
     #[test]
     fn every_grade_survives_the_way_to_its_label_and_back() {
         for number in 1..=20 {
@@ -264,21 +266,20 @@ mod tests {
 
     #[test]
     fn a_time_keeps_its_second_before_and_after_1970() {
-        let parse = |text: &str| DateTime::parse(Value::from(text)).ok().unwrap();
-        assert_eq!(parse("2024-03-26T23:59:59Z").seconds(), 1_711_497_599);
-        assert_eq!(parse("2024-03-27T01:59:59.9+02:00").seconds(), 1_711_497_599);
-        assert_eq!(parse("1969-12-31T23:59:59.5Z").seconds(), -1);
+        assert_eq!(read("2024-03-26T23:59:59Z").map(DateTime::seconds), Some(1_711_497_599));
+        assert_eq!(read("2024-03-27T01:59:59.9+02:00").map(DateTime::seconds), Some(1_711_497_599));
+        assert_eq!(read("1969-12-31T23:59:59.5Z").map(DateTime::seconds), Some(-1));
         assert_eq!(DateTime::from_seconds(1_711_497_599).to_string(), "2024-03-26T23:59:59Z");
-        assert!(DateTime::parse(Value::from("yesterday")).is_err());
+        assert_eq!(read::<DateTime>("yesterday"), None);
     }
 
     #[test]
     fn an_address_is_checksummed_on_output_and_read_in_any_case() {
         let text = "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed";
-        let address = Address::parse(Value::from(text)).ok().unwrap();
-        let shown = address.to_value();
-        assert_eq!(shown, Value::from("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"));
-        assert_eq!(Address::parse(shown).ok(), Some(address));
-        assert!(Address::parse(Value::from("0x12")).is_err());
+        let address = read::<Address>(text).unwrap();
+        let shown = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
+        assert_eq!(ScalarType::to_value(&address), Value::from(shown));
+        assert_eq!(read(shown), Some(address));
+        assert_eq!(read::<Address>("0x12"), None);
     }
 }

@@ -14,7 +14,6 @@ use crate::scalar::{Address, BigInt, Bytes32, ChainId, LogPosition};
 use crate::scope::{Block, Scope};
 use crate::session::{Batch, Reader, Session};
 
-/// One `OperatorSlashed` log.
 #[derive(Debug, Clone)]
 pub(crate) struct SlashingEvent {
     row: SlashingRow,
@@ -133,6 +132,7 @@ impl SlashingEvent {
     }
 }
 
+/// One `OperatorSlashed` log.
 #[Object]
 impl SlashingEvent {
     /// The global id.
