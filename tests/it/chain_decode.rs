@@ -1,5 +1,7 @@
 //! Chain logs become facts: every form, nothing lost, nothing invented.
 
+use std::sync::LazyLock;
+
 use alloy::dyn_abi::{DynSolType, DynSolValue, Specifier};
 use alloy::json_abi::Event as AbiEvent;
 use alloy::primitives::{Address, B256, I256, U256, keccak256};
@@ -10,11 +12,14 @@ use assay_domain::{AvsId, Event, OperatorId, OperatorSetId, StakerId, StrategyId
 use proptest::prelude::*;
 
 pub(crate) fn mainnet() -> Decoder {
-    Decoder::new(Contracts::of_chain(1).unwrap())
+    static DECODER: LazyLock<Decoder> =
+        LazyLock::new(|| Decoder::new(Contracts::of_chain(1).unwrap()));
+    DECODER.clone()
 }
 
 pub(crate) fn address_of(contract: Contract) -> Address {
-    let contracts = Contracts::of_chain(1).unwrap();
+    let decoder = mainnet();
+    let contracts = decoder.contracts();
     let mut addresses = contracts.addresses().into_iter();
     addresses.find(|address| contracts.role(address) == Some(contract)).unwrap()
 }

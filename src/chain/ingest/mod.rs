@@ -323,16 +323,10 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
 
     /// The facts of these very blocks, in order.
     async fn facts_of(&self, headers: &[Header]) -> Result<Vec<Fact>, IngestError<K::Error>> {
-        let asked = headers.iter().map(|header| {
-            let fetch = self.fetch.clone();
-            let block = header.block;
-            async move {
-                let logs = fetch.source.logs_of_block(Arc::clone(&fetch.addresses), block.hash);
-                Ok::<_, SourceError>((block, logs.await?))
-            }
-        });
-        let answers: Vec<_> =
-            stream::iter(asked).buffered(self.options.concurrency.max(1)).try_collect().await?;
+        let blocks: Vec<_> =
+            headers.iter().map(|header| (self.fetch.clone(), header.block)).collect();
+        let asked = stream::iter(blocks).map(|(fetch, block)| fetch.of_block(block));
+        let answers: Vec<_> = asked.buffered(self.options.concurrency.max(1)).try_collect().await?;
         let mut facts = Vec::new();
         for (block, logs) in answers {
             for log in logs {
