@@ -88,7 +88,7 @@ fn sample(ty: &DynSolType, seed: &mut u64) -> DynSolValue {
         (0..count).map(|_| sample(ty, seed)).collect::<Vec<_>>()
     };
     match ty {
-        DynSolType::Bool => DynSolValue::Bool(*seed % 2 == 0),
+        DynSolType::Bool => DynSolValue::Bool(seed.is_multiple_of(2)),
         DynSolType::Int(bits) => DynSolValue::Int(I256::from_raw(U256::from(*seed)), *bits),
         DynSolType::Uint(bits) => {
             DynSolValue::Uint(U256::from_be_bytes(word.0) >> (256 - bits), *bits)

@@ -193,7 +193,7 @@ fn a_cut_last_line_or_an_endless_one_is_refused() {
 fn a_file_too_large_for_memory_is_read_twice_and_must_be_in_order() {
     let lines: Vec<_> = (0..500)
         .flat_map(|n| {
-            let time = (n % 3 != 0).then_some(n * 12);
+            let time = (!u64::is_multiple_of(n, 3)).then_some(n * 12);
             [line(100 + n, 0, time), line(100 + n, 1, None), line(100 + n, 1, None)]
         })
         .collect();

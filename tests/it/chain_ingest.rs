@@ -255,13 +255,13 @@ async fn ingest_one_way(happenings: &[Happening], way: &Way) -> (MemorySink, Scr
     for (index, happening) in happenings.iter().chain(&end).enumerate() {
         player.play(happening);
         let is_end = index >= happenings.len();
-        if !is_end && index % way.looks_every != 0 {
+        if !is_end && !index.is_multiple_of(way.looks_every) {
             continue;
         }
         for _ in 0..1_000 {
             let appends = sink.0.lock().unwrap().batches;
             let crash = Some((appends / way.crashes_every + 1) * way.crashes_every);
-            let is_before = appends % 2 == 0;
+            let is_before = appends.is_multiple_of(2);
             sink.0.lock().unwrap().crash_before = crash.filter(|_| is_before);
             sink.0.lock().unwrap().crash_after = crash.filter(|_| !is_before);
             match ingest.step().await {
