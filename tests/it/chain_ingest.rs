@@ -150,7 +150,7 @@ async fn it_runs_until_it_is_told_to_stop_and_waits_out_failures() {
 
 /// Something that happens to a chain.
 #[derive(Debug, Clone)]
-enum Happening {
+pub(crate) enum Happening {
     Grow(u64),
     /// Blocks taken back, at most down to finality, and blocks put in their place.
     Reorg {
@@ -165,7 +165,7 @@ enum Happening {
     Fail(u32),
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+pub(crate) fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         4 => (1_u64..12).prop_map(Happening::Grow),
         3 => (1_u64..8, 0_u64..9).prop_map(|(depth, grow)| Happening::Reorg { depth, grow }),
@@ -177,7 +177,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 /// Plays happenings onto a chain; the same ones make the same chain.
-struct Player {
+pub(crate) struct Player {
     chain: ScriptedSource,
     seed: u64,
     finalized: u64,
@@ -185,7 +185,11 @@ struct Player {
 }
 
 impl Player {
-    fn play(&mut self, happening: &Happening) {
+    pub(crate) fn new(chain: ScriptedSource) -> Self {
+        Self { chain, seed: 100, finalized: FIRST, taken: None }
+    }
+
+    pub(crate) fn play(&mut self, happening: &Happening) {
         self.chain.show_up_to(None);
         let tip = self.chain.tip().number;
         match *happening {
@@ -248,7 +252,7 @@ fn ways() -> Vec<Way> {
 
 async fn ingest_one_way(happenings: &[Happening], way: &Way) -> (MemorySink, ScriptedSource) {
     let chain = chain(12);
-    let mut player = Player { chain: chain.clone(), seed: 100, finalized: FIRST, taken: None };
+    let mut player = Player::new(chain.clone());
     let sink = MemorySink::default();
     let mut ingest = begin(chain.clone(), &sink, way.options.clone()).await;
     let end = [Happening::Grow(15), Happening::Finalize(3), Happening::Finalize(0)];
