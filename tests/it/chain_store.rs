@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain_decode::mainnet;
 use crate::chain_ingest::{Happening, Player, happening, options};
 use crate::chain_world::{chain, truth};
-use crate::support;
+use crate::support::{self, TestDatabase};
 
 type StoredIngest = Ingest<ScriptedSource, EventStore>;
 
@@ -47,7 +47,7 @@ fn happenings(seed: u8) -> Vec<Happening> {
 async fn look(
     mut ingest: StoredIngest,
     chain: &ScriptedSource,
-    store: &EventStore,
+    database: &TestDatabase,
     mut patience: Option<u64>,
 ) -> StoredIngest {
     loop {
@@ -59,7 +59,8 @@ async fn look(
             }
         };
         match step {
-            None => ingest = resume(chain, store).await,
+            // Its connections went down with it.
+            None => ingest = resume(chain, &database.store().await).await,
             Some(Ok(Step::Advanced)) => {}
             Some(Ok(Step::UpToDate | Step::SourceBehind) | Err(IngestError::Source(_))) => {
                 return ingest;
@@ -82,13 +83,13 @@ async fn however_ingestion_is_interrupted_the_canonical_log_is_the_chain() {
             for (index, happening) in happenings(seed).iter().enumerate() {
                 player.play(happening);
                 if index % looks_every == 0 {
-                    ingest = look(ingest, &chain, &store, patience).await;
+                    ingest = look(ingest, &chain, &database, patience).await;
                 }
             }
             chain.fail_next(0);
             player.play(&Happening::Grow(20));
             player.play(&Happening::Finalize(0));
-            look(resume(&chain, &store).await, &chain, &store, None).await;
+            look(resume(&chain, &store).await, &chain, &database, None).await;
             let (facts, hash) = canonical(&store).await;
             assert_eq!(facts, truth(&chain, u64::MAX), "seed {seed}");
             hashes.push(hash);
@@ -119,7 +120,7 @@ async fn a_file_and_the_live_chain_meet_in_one_store() {
     // The file ends far above where the live chain begins.
     let chain = chain(30);
     chain.finalize(chain.tip().number);
-    look(resume(&chain, &store).await, &chain, &store, None).await;
+    look(resume(&chain, &store).await, &chain, &database, None).await;
     let (facts, _) = canonical(&store).await;
     assert_eq!(facts.len() as u64, import.report().facts + truth(&chain, u64::MAX).len() as u64);
     assert_eq!(store.cursor(1).await.unwrap().unwrap().next_block, chain.tip().number + 1);
