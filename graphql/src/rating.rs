@@ -80,6 +80,9 @@ pub(crate) struct Rationale {
     /// The rating in one sentence.
     #[serde(default)]
     pub summary: String,
+    /// What a reader must not overlook, such as an AVS that receives what it slashes.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What drives it, the largest first.
     #[serde(default)]
     pub drivers: Vec<String>,

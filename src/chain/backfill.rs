@@ -144,6 +144,15 @@ impl<S: LogSource> Fetch<S> {
         Ok(Chunk { last, facts, logs: count })
     }
 
+    /// The logs of this very block.
+    pub(super) async fn of_block(
+        self,
+        block: BlockRef,
+    ) -> Result<(BlockRef, Vec<ChainLog>), SourceError> {
+        let logs = self.source.logs_of_block(Arc::clone(&self.addresses), block.hash).await?;
+        Ok((block, logs))
+    }
+
     /// The blocks whose time no log says, and the last block of the range, in order.
     async fn block_times(&self, logs: &[ChainLog], to: u64) -> Result<Vec<BlockRef>, SourceError> {
         let untimed = logs.iter().filter(|log| log.block_timestamp.is_none());

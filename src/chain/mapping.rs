@@ -260,3 +260,42 @@ pub(crate) const MAPPINGS: &[Mapping] = &[
         Ok(Event::AdminRemoved { account: log.indexed_address()?, admin: log.data().address()? })
     }),
 ];
+
+#[cfg(test)]
+mod tests {
+    use alloy::dyn_abi::{DynSolType, Specifier};
+
+    use super::*;
+    use crate::chain::catalog::Catalog;
+
+    /// Words a type takes before anything dynamic.
+    fn head_words(ty: &DynSolType) -> usize {
+        match ty {
+            DynSolType::Tuple(types) if !is_dynamic(ty) => types.iter().map(head_words).sum(),
+            _ => 1,
+        }
+    }
+
+    fn is_dynamic(ty: &DynSolType) -> bool {
+        match ty {
+            DynSolType::Bytes | DynSolType::String | DynSolType::Array(_) => true,
+            DynSolType::Tuple(types) => types.iter().any(is_dynamic),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_mapped_form_is_declared_so_in_the_catalog() {
+        for mapping in MAPPINGS {
+            let topic = mapping.topic();
+            let mut declared = Catalog::eigenlayer().with_topic(&topic);
+            let declaration = declared.find(|one| one.contract == mapping.contract.name());
+            let event = &declaration.unwrap_or_else(|| panic!("{}", mapping.signature)).event;
+            assert_eq!(event.signature(), mapping.signature);
+            let (indexed, body): (Vec<_>, Vec<_>) = event.inputs.iter().partition(|p| p.indexed);
+            assert_eq!(indexed.len(), mapping.indexed, "{}", mapping.signature);
+            let words: usize = body.iter().map(|p| head_words(&p.resolve().unwrap())).sum();
+            assert_eq!(words, mapping.head_words, "{}", mapping.signature);
+        }
+    }
+}

@@ -118,6 +118,7 @@ fn limit(message: &str, from: u64, to: u64) -> Limit {
         }
     }
     let asked = to - from + 1;
+    let message = message.replace("eth_getlogs", "");
     let speaks_of_results = message.contains("result") || message.contains("logs");
     let speaks_of_range = message.contains("range") || message.contains("blocks");
     if speaks_of_range && !speaks_of_results {

@@ -1,6 +1,14 @@
 //! The one integration binary: everything that needs a database, a node or a process.
 
+mod chain_decode;
+mod chain_import;
+mod chain_ingest;
+mod chain_rpc;
+mod chain_shared;
+mod chain_store;
+mod chain_world;
 mod cluster;
 mod graphql;
+mod mock_node;
 mod store;
 mod support;

@@ -10,6 +10,9 @@ use crate::chain::window::BrokenLink;
 /// Ingestion stopped. `E` is the sink's error.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError<E: std::error::Error + 'static> {
+    /// It was told to stop. What was being appended is appended.
+    #[error("ingestion was told to stop")]
+    Stopped,
     /// The source did not answer as needed; [`SourceError::is_temporary`] says whether to wait.
     #[error(transparent)]
     Source(#[from] SourceError),

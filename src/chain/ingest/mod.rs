@@ -108,12 +108,8 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         let mut failures = 0_u32;
         let mut has_worked = false;
         loop {
-            let step = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                step = self.step() => step,
-            };
-            let wait = match step {
+            let wait = match self.step().await {
+                Err(IngestError::Stopped) => return Ok(()),
                 Ok(Step::Advanced) => Duration::ZERO,
                 Ok(Step::UpToDate | Step::SourceBehind) => self.options.poll_interval,
                 Err(IngestError::Source(error)) if has_worked || error.is_temporary() => {
@@ -140,15 +136,20 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
     }
 
     /// Looks at the chain once and appends what is new, in one batch or, if it is final history,
-    /// in many.
+    /// in many. Told to stop, it waits for no source, but finishes what it is appending.
     pub async fn step(&mut self) -> Result<Step, IngestError<K::Error>> {
-        let heads = self.fetch.source.heads().await?;
-        let finalized = self.final_block(&heads).await?;
+        let look = async {
+            let heads = self.fetch.source.heads().await?;
+            let finalized = self.final_block(&heads).await?;
+            let fork = self.compare(&heads).await?;
+            Ok::<_, SourceError>((heads, finalized, fork))
+        };
+        let (heads, finalized, fork) = unless_stopped(&self.stop, look).await??;
         self.status.send_modify(|status| {
             status.head = Some(heads.latest.block.number);
             status.trouble = None;
         });
-        let revert = match self.compare(&heads).await? {
+        let revert = match fork {
             Fork::None => None,
             Fork::Above { to, orphaned } => Some(Revert { to, orphaned }),
             Fork::Unknown => return Ok(Step::SourceBehind),
@@ -219,7 +220,9 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
     async fn backfill(&mut self, last: u64) -> Result<(), IngestError<K::Error>> {
         let concurrency = self.options.concurrency;
         let mut ranges = Backfill::new(self.fetch.clone(), self.next_block, last, concurrency);
-        while let Some(Chunk { last, facts, .. }) = ranges.next(&mut self.size).await? {
+        loop {
+            let next = unless_stopped(&self.stop, ranges.next(&mut self.size)).await?;
+            let Some(Chunk { last, facts, .. }) = next? else { return Ok(()) };
             let blocks = facts.iter().map(|fact| fact.block);
             let (restored, restored_head) = self.restored(blocks, None);
             let is_news = self.finalized.is_none_or(|known| known.number < last.number);
@@ -233,11 +236,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
             };
             self.append(batch).await?;
             self.window.finalize(last);
-            if self.stop.is_cancelled() {
-                return Ok(());
-            }
         }
-        Ok(())
     }
 
     /// Reads blocks that may still change, and what became final among those read before.
@@ -250,11 +249,12 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
     ) -> Result<Step, IngestError<K::Error>> {
         let finalized = self.newly_final(finalized)?;
         let parent = revert.as_ref().map(|revert| revert.to).or_else(|| self.window.tip());
-        let headers = self.new_headers(heads, parent, next).await?;
+        let headers = self.new_headers(heads, parent, next);
+        let headers = unless_stopped(&self.stop, headers).await??;
         if headers.is_empty() && finalized.is_none() && revert.is_none() {
             return Ok(Step::UpToDate);
         }
-        let facts = self.facts_of(&headers).await?;
+        let facts = unless_stopped(&self.stop, self.facts_of(&headers)).await??;
         let blocks = headers.iter().map(|header| header.block);
         let (restored, restored_head) = self.restored(blocks, revert.as_ref());
         let next = headers.last().map_or(next, |header| header.block.number + 1);
@@ -323,16 +323,10 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
 
     /// The facts of these very blocks, in order.
     async fn facts_of(&self, headers: &[Header]) -> Result<Vec<Fact>, IngestError<K::Error>> {
-        let asked = headers.iter().map(|header| {
-            let fetch = self.fetch.clone();
-            let block = header.block;
-            async move {
-                let logs = fetch.source.logs_of_block(Arc::clone(&fetch.addresses), block.hash);
-                Ok::<_, SourceError>((block, logs.await?))
-            }
-        });
-        let answers: Vec<_> =
-            stream::iter(asked).buffered(self.options.concurrency.max(1)).try_collect().await?;
+        let blocks: Vec<_> =
+            headers.iter().map(|header| (self.fetch.clone(), header.block)).collect();
+        let asked = stream::iter(blocks).map(|(fetch, block)| fetch.of_block(block));
+        let answers: Vec<_> = asked.buffered(self.options.concurrency.max(1)).try_collect().await?;
         let mut facts = Vec::new();
         for (block, logs) in answers {
             for log in logs {
@@ -408,4 +402,12 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         tracing::warn!(error = %error, "no progress; trying again");
         self.status.send_modify(|status| status.trouble = Some(error.to_string()));
     }
+}
+
+/// Waits for an answer, unless told to stop.
+async fn unless_stopped<T, E: std::error::Error + 'static>(
+    stop: &CancellationToken,
+    answer: impl Future<Output = T>,
+) -> Result<T, IngestError<E>> {
+    stop.run_until_cancelled(answer).await.ok_or(IngestError::Stopped)
 }
