@@ -7,7 +7,7 @@
 use alloy::consensus::SignableTransaction;
 use alloy::network::TxSigner;
 use alloy::primitives::{Address, B256, ChainId, Signature, U256};
-use alloy::signers::{Error, Result, Signer, sign_transaction_with_chain_id};
+use alloy::signers::{Error, Result, Signer};
 use async_trait::async_trait;
 use ethers_core::types::H256;
 use ethers_signers::{LocalWallet, Signer as _};
@@ -68,11 +68,13 @@ impl TxSigner<Signature> for EthersWallet {
         &self,
         transaction: &mut dyn SignableTransaction<Signature>,
     ) -> Result<Signature> {
-        sign_transaction_with_chain_id!(
-            self,
-            transaction,
-            self.sign_hash(&transaction.signature_hash()).await
-        )
+        if let Some(signer) = self.chain_id
+            && !transaction.set_chain_id_checked(signer)
+        {
+            let tx = transaction.chain_id().unwrap_or_default();
+            return Err(Error::TransactionChainIdMismatch { signer, tx });
+        }
+        self.sign_hash(&transaction.signature_hash()).await
     }
 }
 
@@ -223,7 +225,7 @@ mod tests {
             gas: number(round, "gas"),
             price: tip + u128::from(number(round, "price")),
             tip,
-            to: (round % 5 != 0).then(|| Address::from_word(draw(round, "to"))),
+            to: (!round.is_multiple_of(5)).then(|| Address::from_word(draw(round, "to"))),
             value: U256::from_be_bytes(draw(round, "value").0) >> (round % 256),
             input: draw(round, "input").0.repeat(4)[..length].to_vec().into(),
             access: (0..round % 4)
