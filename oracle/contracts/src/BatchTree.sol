@@ -27,29 +27,44 @@ library BatchTree {
     /// @param entries Packed entries; the caller has checked that the length is a positive multiple of 64.
     function root(bytes calldata entries) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
-            // Level by level in place, above the free pointer, which is left alone: the 65 bytes from
-            // `buffer` hold the preimage at work, the level starts at `level`.
-            let buffer := mload(0x40)
-            let level := add(buffer, 96)
+            // Above the free pointer, which is left alone: the preimage of a leaf, that of a node, and the
+            // level at work, which shrinks in place. Both preimages keep their first byte.
+            let leafAt := mload(0x40)
+            let nodeAt := add(leafAt, 96)
+            let level := add(nodeAt, 96)
             let end := level
-            mstore8(buffer, 0)
-            for {
-                let from := entries.offset
-                let limit := add(from, entries.length)
-            } lt(from, limit) { from := add(from, ENTRY) } {
-                calldatacopy(add(buffer, 1), from, ENTRY)
-                mstore(end, keccak256(buffer, 65))
+            mstore8(leafAt, 0)
+            mstore8(nodeAt, 1)
+            let entityAt := add(leafAt, 1)
+            let leftAt := add(nodeAt, 1)
+            let rightAt := add(nodeAt, 33)
+
+            // Two leaves at a time make a node of the lowest level; an odd one is promoted to it.
+            let from := entries.offset
+            let limit := add(from, entries.length)
+            for { let last := sub(limit, ENTRY) } lt(from, last) {} {
+                calldatacopy(entityAt, from, ENTRY)
+                mstore(leftAt, keccak256(leafAt, 65))
+                calldatacopy(entityAt, add(from, ENTRY), ENTRY)
+                mstore(rightAt, keccak256(leafAt, 65))
+                mstore(end, keccak256(nodeAt, 65))
+                end := add(end, 32)
+                from := add(from, 128)
+            }
+            if lt(from, limit) {
+                calldatacopy(entityAt, from, ENTRY)
+                mstore(end, keccak256(leafAt, 65))
                 end := add(end, 32)
             }
-            mstore8(buffer, 1)
+
             for {} gt(sub(end, level), 32) {} {
                 let to := level
-                let from := level
-                // Whole pairs, then the odd one if there is one.
-                for { let limit := sub(end, 32) } lt(from, limit) { from := add(from, 64) } {
-                    mcopy(add(buffer, 1), from, 64)
-                    mstore(to, keccak256(buffer, 65))
+                from := level
+                for { let last := sub(end, 32) } lt(from, last) {} {
+                    mcopy(leftAt, from, 64)
+                    mstore(to, keccak256(nodeAt, 65))
                     to := add(to, 32)
+                    from := add(from, 64)
                 }
                 if lt(from, end) {
                     mstore(to, mload(from))

@@ -30,7 +30,12 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
     bytes32 private constant BATCH_TYPEHASH =
         keccak256("RatingBatch(bytes32 root,uint32 count,uint32 epoch,uint40 deadline)");
 
-    mapping(bytes32 entity => uint256 word) private _words;
+    /// @dev A word in a struct, so that a reference to it can be held: its slot is hashed once per update.
+    struct Cell {
+        uint256 word;
+    }
+
+    mapping(bytes32 entity => Cell) private _cells;
 
     /// @inheritdoc IRatingOracle
     address public guardian;
@@ -68,17 +73,19 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
         uint256 length = entries.length;
         if (length == 0 || length % BatchTree.ENTRY != 0) revert BadBatchLength(length);
         _authorize(BatchTree.root(entries), length / BatchTree.ENTRY, bitmap, signatures, deadline);
-        for (uint256 at = 0; at < length;) {
-            bytes32 entity;
-            uint256 word;
-            assembly ("memory-safe") {
-                let from := add(entries.offset, at)
-                entity := calldataload(from)
-                word := calldataload(add(from, 32))
-            }
-            unchecked {
-                if (_update(entity, word)) ++stored;
-                at += BatchTree.ENTRY;
+        uint256 from;
+        assembly ("memory-safe") {
+            from := entries.offset
+        }
+        unchecked {
+            for (uint256 end = from + length; from != end; from += BatchTree.ENTRY) {
+                bytes32 entity;
+                uint256 word;
+                assembly ("memory-safe") {
+                    entity := calldataload(from)
+                    word := calldataload(add(from, 32))
+                }
+                stored += _update(entity, word);
             }
         }
     }
@@ -97,7 +104,7 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
         (bool ok, bytes32 root) = BatchTree.climb(BatchTree.leaf(entity, word), index, count, path);
         if (!ok) revert BadProof();
         _authorize(root, count, bitmap, signatures, deadline);
-        return _update(entity, word);
+        return _update(entity, word) != 0;
     }
 
     /// @inheritdoc IERC7412
@@ -126,31 +133,43 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
     }
 
     /// @dev Stores a word that a quorum signed, or says why not.
-    function _update(bytes32 entity, uint256 word) private returns (bool) {
+    /// @return 1 if stored, 0 if skipped; a number, for `push` to count without a branch.
+    function _update(bytes32 entity, uint256 word) private returns (uint256) {
         if (!word.wellFormed()) revert MalformedRating(entity, word);
-        uint256 old = _words[entity];
-        SkipReason reason = UpdateRules.judge(old, word, block.timestamp);
-        if (reason != SkipReason.None) {
-            emit Skipped(entity, uint32(word.seq()), reason);
-            return false;
+        Cell storage cell = _cells[entity];
+        uint256 old = cell.word;
+        uint256 seq = word.seq();
+        uint256 reason = UpdateRules.judge(old, word, block.timestamp);
+        if (reason != 0) {
+            emit Skipped(entity, uint32(seq), SkipReason(reason));
+            return 0;
         }
-        // `judge` has seen that the age fits the field.
-        word |= word.age(block.timestamp) << RatingWord.LAG_SHIFT | old & RatingWord.SUSPENDED;
-        _words[entity] = word;
-        emit Rated(entity, uint32(word.seq()), word);
-        return true;
+        unchecked {
+            // `judge` has seen that the lag fits its field; an observation ahead of the clock has none.
+            uint256 asOf = word >> RatingWord.AS_OF_SHIFT;
+            if (block.timestamp > asOf) word |= (block.timestamp - asOf) << RatingWord.LAG_SHIFT;
+        }
+        word |= old & RatingWord.SUSPENDED;
+        cell.word = word;
+        bytes32 topic = Rated.selector;
+        assembly ("memory-safe") {
+            // emit Rated(entity, uint32(seq), word), without the encoder.
+            mstore(0, word)
+            log3(0, 32, topic, entity, seq)
+        }
+        return 1;
     }
 
     // ------------------------------------------------------------------ reads
 
     /// @inheritdoc IRatingOracle
     function raw(bytes32 entity) external view returns (uint256 word) {
-        return _words[entity];
+        return _cells[entity].word;
     }
 
     /// @inheritdoc IRatingOracle
     function rating(bytes32 entity) external view returns (Rating memory) {
-        uint256 word = _words[entity];
+        uint256 word = _cells[entity].word;
         if (word == 0) revert UnknownEntity(entity);
         return _unpack(word);
     }
@@ -168,7 +187,7 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
 
     /// @inheritdoc IRatingOracle
     function tryRating(bytes32 entity, uint256 maxAge) external view returns (bool ok, Rating memory stored) {
-        uint256 word = _words[entity];
+        uint256 word = _cells[entity].word;
         ok = word != 0 && word & (RatingWord.SUSPENDED | RatingWord.WITHDRAWN) == 0
             && word.age(block.timestamp) <= maxAge;
         stored = _unpack(word);
@@ -176,7 +195,7 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
 
     /// @dev The stored word; reverts unless it can be relied on.
     function _reliable(bytes32 entity, uint256 maxAge) private view returns (uint256 word) {
-        word = _words[entity];
+        word = _cells[entity].word;
         if (word == 0) revert UnknownEntity(entity);
         if (word & (RatingWord.SUSPENDED | RatingWord.WITHDRAWN) != 0) {
             if (word & RatingWord.SUSPENDED != 0) revert RatingSuspended(entity);
@@ -244,9 +263,9 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
 
     /// @inheritdoc IRatingOracle
     function suspend(bytes32 entity) external onlyGuardian {
-        uint256 word = _words[entity];
+        uint256 word = _cells[entity].word;
         if (word == 0) revert UnknownEntity(entity);
-        _words[entity] = word | RatingWord.SUSPENDED;
+        _cells[entity].word = word | RatingWord.SUSPENDED;
         emit Suspended(entity);
     }
 
@@ -259,9 +278,9 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
 
     /// @inheritdoc IRatingOracle
     function reinstate(bytes32 entity) external onlyOwner {
-        uint256 word = _words[entity];
+        uint256 word = _cells[entity].word;
         if (word == 0) revert UnknownEntity(entity);
-        _words[entity] = word & ~RatingWord.SUSPENDED;
+        _cells[entity].word = word & ~RatingWord.SUSPENDED;
         emit Reinstated(entity);
     }
 
@@ -345,11 +364,21 @@ contract RatingOracle is IRatingOracle, IERC7412, SignerSets, Ownable2Step, EIP7
             || interfaceId == type(IERC5267).interfaceId || super.supportsInterface(interfaceId);
     }
 
-    function _structHash(bytes32 root, uint256 count, uint32 signedEpoch, uint40 deadline)
+    /// @dev `keccak256(abi.encode(BATCH_TYPEHASH, root, count, signedEpoch, deadline))`
+    function _structHash(bytes32 root, uint256 count, uint256 signedEpoch, uint256 deadline)
         private
         pure
-        returns (bytes32)
+        returns (bytes32 hash)
     {
-        return keccak256(abi.encode(BATCH_TYPEHASH, root, count, signedEpoch, deadline));
+        bytes32 typehash = BATCH_TYPEHASH;
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            mstore(at, typehash)
+            mstore(add(at, 0x20), root)
+            mstore(add(at, 0x40), count)
+            mstore(add(at, 0x60), signedEpoch)
+            mstore(add(at, 0x80), deadline)
+            hash := keccak256(at, 0xa0)
+        }
     }
 }

@@ -72,6 +72,14 @@ library RatingWord {
     /// @dev The largest lag a word can hold: 194 days.
     uint256 internal constant MAX_LAG = 0xffffff;
 
+    /// @dev The largest value of each of el, pd, score and grade − 1, in place.
+    uint256 private constant LIMITS =
+        (MAX_GRADE - 1) << GRADE_SHIFT | MAX_SCORE << SCORE_SHIFT | MAX_PROBABILITY << PD_SHIFT | MAX_PROBABILITY;
+    /// @dev Where a borrow out of el, pd, score and grade arrives; see `borrows`.
+    uint256 internal constant RISK_BORROWS = 1 << PD_SHIFT | 1 << SCORE_SHIFT | 1 << GRADE_SHIFT | 1 << FLAGS_SHIFT;
+    /// @dev Where a borrow out of seq and logPos arrives.
+    uint256 internal constant ORDER_BORROWS = 1 << LOG_POS_SHIFT | 1 << LAG_SHIFT;
+
     /// @notice Observation time.
     function asOf(uint256 word) internal pure returns (uint256) {
         return word >> AS_OF_SHIFT;
@@ -137,11 +145,22 @@ library RatingWord {
         }
     }
 
+    /// @notice Compares all fields of two words in one subtraction.
+    /// @dev Bit i of `a − b` is `aᵢ ⊕ bᵢ ⊕` the borrow into i, so this is the borrows. If none arrives
+    ///      at the upper ends of some adjacent lowest fields, then each of these is in `a` at least what it
+    ///      is in `b`: the lowest because nothing borrows from below it, the next because of that, and so on.
+    function borrows(uint256 a, uint256 b) internal pure returns (uint256) {
+        unchecked {
+            return (a - b) ^ a ^ b;
+        }
+    }
+
     /// @notice Whether every field of a signed word is in range.
     function wellFormed(uint256 word) internal pure returns (bool) {
         unchecked {
-            return word & UNSIGNABLE == 0 && grade(word) - 1 < MAX_GRADE && score(word) <= MAX_SCORE
-                && pd(word) <= MAX_PROBABILITY && el(word) <= MAX_PROBABILITY;
+            // One grade less, so that 0 wraps round to 255 and one comparison, `borrows`, sees both ends.
+            uint256 shifted = word - (1 << GRADE_SHIFT);
+            return ((LIMITS - shifted) ^ LIMITS ^ shifted) & RISK_BORROWS | word & UNSIGNABLE == 0;
         }
     }
 }

@@ -25,61 +25,79 @@ library UpdateRules {
     ///      that joins late starts high, but not where nothing is left.
     uint256 internal constant MAX_FIRST_SEQ = 1 << 24;
 
-    /// @notice Whether a well-formed signed word may replace the stored one.
+    /// @dev One less than the least rise of `seq` and `logPos`, as they stand in `word >> SEQ_SHIFT`.
+    uint256 private constant LEAST_RISE = 1 << (RatingWord.LOG_POS_SHIFT - RatingWord.SEQ_SHIFT) | 1;
+    /// @dev The bits that `rise − LEAST_RISE` sets only if one of them is beyond its step.
+    uint256 private constant BEYOND_STEPS = (0xffffffffffff & ~(MAX_LOG_POS_STEP - 1))
+        << (RatingWord.LOG_POS_SHIFT - RatingWord.SEQ_SHIFT) | (0xffffffff & ~(MAX_SEQ_STEP - 1));
+
+    /// @notice Whether a well-formed signed word may replace the stored one, and if not, why.
+    /// @dev Every stored rating pays for this, so the common case takes two branches: nothing suspicious
+    ///      about the order (else `order` has a closer look), and nothing better than before (else `brake`
+    ///      does). `test/Rules.t.sol` has the same rules in plain words and compares.
     /// @param old The stored word; zero if there is none.
     /// @param word The signed word.
-    /// @param timestamp The chain's clock.
-    function judge(uint256 old, uint256 word, uint256 timestamp) internal pure returns (SkipReason) {
+    /// @param clock The chain's clock.
+    /// @return A `SkipReason`, as a number: the compiler checks the range of an enum wherever it compares one.
+    function judge(uint256 old, uint256 word, uint256 clock) internal pure returns (uint256) {
         unchecked {
-            // Compared in place: a field and all that is above it masked away keeps its order.
+            uint256 borrows = RatingWord.borrows(word, old);
+            uint256 rise = (word >> RatingWord.SEQ_SHIFT) - (old >> RatingWord.SEQ_SHIFT) - LEAST_RISE;
+            uint256 asOf = word >> RatingWord.AS_OF_SHIFT;
+            // Each term is zero unless something may be wrong; differences below zero wrap round.
+            uint256 suspicion = rise & BEYOND_STEPS | borrows & RatingWord.ORDER_BORROWS
+                | (asOf - (old >> RatingWord.AS_OF_SHIFT)) >> 40 | (clock + MAX_FUTURE - asOf) >> 24;
+            if (suspicion != 0) {
+                SkipReason reason = order(old, word, clock);
+                if (reason != SkipReason.None) return uint256(reason);
+            }
+            if (borrows & RatingWord.RISK_BORROWS | old & ~word & RatingWord.ADVERSE == 0) return 0;
+            return uint256(brake(old, word, clock));
+        }
+    }
+
+    /// @notice What is wrong with the order, if anything.
+    /// @dev Compared in place: two words masked alike are in the order of the field.
+    /// @param old The stored word; zero if there is none.
+    /// @param word The signed word.
+    /// @param clock The chain's clock.
+    function order(uint256 old, uint256 word, uint256 clock) internal pure returns (SkipReason) {
+        unchecked {
             uint256 newSeq = word & RatingWord.SEQ_MASK;
             uint256 oldSeq = old & RatingWord.SEQ_MASK;
             if (newSeq <= oldSeq) return SkipReason.NotNewer;
-            {
-                uint256 asOf = word >> RatingWord.AS_OF_SHIFT;
-                if (asOf < old >> RatingWord.AS_OF_SHIFT) return SkipReason.ObservationOlder;
-                if (asOf > timestamp) {
-                    if (asOf - timestamp > MAX_FUTURE) return SkipReason.Future;
-                } else if (timestamp - asOf > RatingWord.MAX_LAG) {
-                    return SkipReason.TooOld;
-                }
-            }
+            uint256 seqStep = old == 0 ? MAX_FIRST_SEQ : MAX_SEQ_STEP;
+            if (newSeq - oldSeq > seqStep << RatingWord.SEQ_SHIFT) return SkipReason.SeqStep;
+
             uint256 newPos = word & RatingWord.LOG_POS_MASK;
             uint256 oldPos = old & RatingWord.LOG_POS_MASK;
             if (newPos <= oldPos) return SkipReason.LogPositionNotRising;
             if (newPos - oldPos > MAX_LOG_POS_STEP << RatingWord.LOG_POS_SHIFT) return SkipReason.LogPositionStep;
 
-            if (old == 0) {
-                return newSeq > MAX_FIRST_SEQ << RatingWord.SEQ_SHIFT ? SkipReason.SeqStep : SkipReason.None;
-            }
-            if (newSeq - oldSeq > MAX_SEQ_STEP << RatingWord.SEQ_SHIFT) return SkipReason.SeqStep;
-            return brake(old, word, timestamp);
+            uint256 asOf = RatingWord.asOf(word);
+            if (asOf < RatingWord.asOf(old)) return SkipReason.ObservationOlder;
+            if (asOf > clock + MAX_FUTURE) return SkipReason.Future;
+            if (RatingWord.age(word, clock) > RatingWord.MAX_LAG) return SkipReason.TooOld;
+            return SkipReason.None;
         }
     }
 
-    /// @notice The circuit breaker.
+    /// @notice The circuit breaker, for a word some field of which is better than the stored one's.
     /// @param old The stored word, not zero.
     /// @param word The signed word.
-    /// @param timestamp The chain's clock.
-    function brake(uint256 old, uint256 word, uint256 timestamp) internal pure returns (SkipReason) {
+    /// @param clock The chain's clock.
+    function brake(uint256 old, uint256 word, uint256 clock) internal pure returns (SkipReason) {
         unchecked {
             uint256 newGrade = word & RatingWord.GRADE_MASK;
             uint256 oldGrade = old & RatingWord.GRADE_MASK;
             // A worse grade lands at once, whatever comes with it.
             if (newGrade > oldGrade) return SkipReason.None;
-            if (newGrade == oldGrade) {
-                // So does a new adverse flag, unless a better grade rides on it.
-                if (word & ~old & RatingWord.ADVERSE != 0) return SkipReason.None;
-                if (
-                    word & RatingWord.SCORE_MASK >= old & RatingWord.SCORE_MASK
-                        && word & RatingWord.PD_MASK >= old & RatingWord.PD_MASK
-                        && word & RatingWord.EL_MASK >= old & RatingWord.EL_MASK
-                        && old & ~word & RatingWord.ADVERSE == 0
-                ) return SkipReason.None;
-            } else if (oldGrade - newGrade > MAX_NOTCHES_UP << RatingWord.GRADE_SHIFT) {
-                return SkipReason.NotchStep;
-            }
-            return timestamp < RatingWord.storedAt(old) + DWELL ? SkipReason.Dwell : SkipReason.None;
+            // So does a new adverse flag, unless a better grade comes with it: setting one flag while
+            // clearing another would otherwise buy three notches each time.
+            if (newGrade == oldGrade && word & ~old & RatingWord.ADVERSE != 0) return SkipReason.None;
+            if (oldGrade - newGrade > MAX_NOTCHES_UP << RatingWord.GRADE_SHIFT) return SkipReason.NotchStep;
+            if (clock < RatingWord.storedAt(old) + DWELL) return SkipReason.Dwell;
+            return SkipReason.None;
         }
     }
 }
