@@ -18,7 +18,8 @@ CREATE TABLE event_store.events (
     emitter      bytea    NOT NULL,
     -- Canonical bytes of the event (borsh of `assay_domain::Event`).
     payload      bytea    NOT NULL,
-    -- SHA-256 over the previous row's hash and every column above but `position`.
+    -- SHA-256 over every column above but `position` and `kind`, then the previous row's hash:
+    -- see `src/event_store/codec.rs`.
     hash         bytea    NOT NULL
 );
 

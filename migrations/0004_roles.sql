@@ -17,7 +17,8 @@ BEGIN
                 EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
             END IF;
         EXCEPTION
-            WHEN duplicate_object OR unique_violation THEN
+            -- Another database was faster; the last is "tuple concurrently updated".
+            WHEN duplicate_object OR unique_violation OR internal_error THEN
                 NULL;
             WHEN insufficient_privilege THEN
                 RAISE NOTICE 'role % can not be made or taken by %: its rights are not separated',

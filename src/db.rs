@@ -153,6 +153,9 @@ impl fmt::Debug for Database {
 
 /// The database of this URL, once it has answered.
 pub async fn connect(url: &str) -> Result<Database, ConnectError> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(ConnectError::BadUrl);
+    }
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| ConnectError::BadUrl)?
         .application_name("assay")
@@ -183,7 +186,8 @@ impl Database {
     /// Applies the migrations that are missing.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         let mut connection = self.options.connect().await?;
-        MIGRATIONS.run(&mut connection).await?;
+        // Not `run`, whose future cannot be spawned.
+        MIGRATIONS.run_direct(None, &mut connection, false).await?;
         connection.close().await?;
         Ok(())
     }

@@ -99,7 +99,7 @@ impl EventStore {
                         return Ok(());
                     }
                     preimage.set_row(row);
-                    let fact = log.push(row, &mut preimage).map_err(Stop::Corrupt)?;
+                    let fact = log.push(row, &preimage).map_err(Stop::Corrupt)?;
                     let fact = fact.ok_or_else(|| Stop::Corrupt(same_place(row)))?;
                     apply(&mut state, fact).map_err(Stop::Apply)
                 })
@@ -135,7 +135,7 @@ impl EventStore {
                     return Ok(());
                 }
                 preimage.set_row(row);
-                match log.push(row, &mut preimage).map_err(Stop::Corrupt)? {
+                match log.push(row, &preimage).map_err(Stop::Corrupt)? {
                     Some(fact) => apply(fact).map_err(|error| Stop::Apply(Stopped::Caller(error))),
                     None if log.position == head.position => {
                         Err(Stop::Apply(Stopped::Older(key_of(row))))
@@ -255,7 +255,7 @@ impl Log {
     fn push(
         &mut self,
         row: &Row<'_>,
-        preimage: &mut Preimage,
+        preimage: &Preimage,
     ) -> Result<Option<CanonicalFact>, Corruption> {
         let fact = row.to_fact()?;
         let key = fact.key();

@@ -2,9 +2,10 @@
 //!
 //! The row hash chains every row to the one before it, in storage order. The canonical hash
 //! chains the final facts of all chains in the canonical order, and is what two nodes compare.
-//! Both are SHA-256 over the same bytes: previous hash, chain, block number, block time, log index
-//! (each 8 bytes, big-endian), block hash, transaction hash, emitter, payload. Every part but the
-//! last has a fixed length, so no two facts share a preimage.
+//! Both are SHA-256 over the fact and the hash before it: chain, block number, block time, log
+//! index (each 8 bytes, big-endian), block hash, transaction hash, emitter, payload, previous
+//! hash. Every part but the payload has a fixed length, so no two facts share a preimage. The
+//! previous hash comes last so that both chains share the work on all that is before it.
 //! Nothing here talks to a database; who calls it is in `appender` and `read`.
 
 use std::sync::LazyLock;
@@ -34,23 +35,23 @@ pub(super) const COPY_HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 pub(super) const COPY_TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 
 /// Where the columns lie in the preimage.
-const CHAIN: usize = 32;
-const INTEGERS: usize = 4 * 8;
-const BLOCK_HASH: usize = CHAIN + INTEGERS;
+const BLOCK_HASH: usize = 4 * 8;
 const TX_HASH: usize = BLOCK_HASH + 32;
 const EMITTER: usize = TX_HASH + 32;
 const PAYLOAD: usize = EMITTER + 20;
 
-/// The bytes that both hashes run over, in a buffer that is used again for every row.
+/// The bytes of a fact that both hashes run over, in a buffer that is used again for every row.
 #[derive(Debug)]
 pub struct Preimage {
     bytes: Vec<u8>,
+    /// SHA-256 after these bytes.
+    hasher: Sha256,
 }
 
 impl Preimage {
     /// An empty buffer.
     pub fn new() -> Self {
-        Self { bytes: vec![0; PAYLOAD] }
+        Self { bytes: vec![0; PAYLOAD], hasher: Sha256::new() }
     }
 
     /// Takes the bytes of a fact, encoding its event.
@@ -67,6 +68,7 @@ impl Preimage {
         // Writing to memory fails only for a collection of more than 2^32 items, and such an
         // event fits in no block.
         let _infallible = fact.event.serialize(&mut self.bytes);
+        self.hasher = Sha256::new_with_prefix(&self.bytes);
     }
 
     /// Takes the bytes of a stored row.
@@ -76,17 +78,18 @@ impl Preimage {
         self.bytes[TX_HASH..EMITTER].copy_from_slice(row.tx_hash);
         self.bytes[EMITTER..PAYLOAD].copy_from_slice(row.emitter);
         self.bytes.extend_from_slice(row.payload);
+        self.hasher = Sha256::new_with_prefix(&self.bytes);
     }
 
     /// The hash of these bytes after `previous`.
-    pub fn hash_after(&mut self, previous: &B256) -> B256 {
-        self.bytes[..CHAIN].copy_from_slice(previous.as_slice());
-        sha256(&self.bytes)
+    #[inline]
+    pub fn hash_after(&self, previous: &B256) -> B256 {
+        B256::new(self.hasher.clone().chain_update(previous).finalize().into())
     }
 
     fn set_integers(&mut self, integers: [u64; 4]) {
         self.bytes.truncate(PAYLOAD);
-        for (at, integer) in self.bytes[CHAIN..BLOCK_HASH].chunks_exact_mut(8).zip(integers) {
+        for (at, integer) in self.bytes[..BLOCK_HASH].chunks_exact_mut(8).zip(integers) {
             at.copy_from_slice(&integer.to_be_bytes());
         }
     }
@@ -95,7 +98,7 @@ impl Preimage {
     pub(super) fn write_row(&self, position: u64, hash: &B256, out: &mut Vec<u8>) {
         out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
         write_column(out, &position.to_be_bytes());
-        for at in (CHAIN..BLOCK_HASH).step_by(8) {
+        for at in (0..BLOCK_HASH).step_by(8) {
             write_column(out, &self.bytes[at..at + 8]);
         }
         write_column(out, &[0, self.kind()]);
@@ -336,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_documented_one() {
-        let mut bytes = Sha256::digest(b"assay event store 1").to_vec();
+        let mut bytes = Vec::new();
         for integer in [1_u64, 7, 9, 4] {
             bytes.extend_from_slice(&integer.to_be_bytes());
         }
@@ -344,6 +347,7 @@ mod tests {
         bytes.extend_from_slice(&[3; 32]);
         bytes.extend_from_slice(&[5; 20]);
         bytes.extend_from_slice(&fact().event.to_canonical_bytes());
+        bytes.extend_from_slice(&Sha256::digest(b"assay event store 1"));
         let mut preimage = Preimage::new();
         preimage.set_fact(&fact());
         assert_eq!(preimage.hash_after(&STORAGE_GENESIS), B256::from_slice(&Sha256::digest(bytes)));

@@ -88,6 +88,9 @@ impl Chain {
             self.insert_orphans(appender, &fresh).await?;
             let event = Event::BlocksReverted { orphaned: fresh };
             appender.push(&own_fact(self.chain_id, revert.to, event)).await?;
+        } else if !revert.orphaned.is_empty() {
+            // A batch offered again: the chain may have gone on since.
+            return Ok(());
         }
         self.check_nothing_above(appender, revert.to).await?;
         sqlx::query("DELETE FROM event_store.headers WHERE chain_id = $1 AND number > $2")

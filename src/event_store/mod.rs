@@ -25,3 +25,27 @@ pub use postgres::{Cursor, EventStore};
 pub use read::Corruption;
 pub use read::{Envelope, FoldError, ReadError, Recorded};
 pub use verify::{Verified, VerifyError};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compiles only if the futures can be spawned; sqlx and closures make that easy to lose.
+    #[expect(dead_code, reason = "it is enough that it compiles")]
+    fn futures_can_be_spawned(store: EventStore, batch: Batch) {
+        tokio::spawn(async move {
+            let _appended = store.append(&batch).await;
+            let _appended = store.append_own(&batch.facts, None).await;
+            let _verified = store.verify().await;
+            let start = || 0;
+            let apply = |_: &mut i32, _| Ok::<(), std::fmt::Error>(());
+            let _folded = store.fold_canonical(None, start, apply).await;
+            let _read = store.for_each(0, None, |_| Ok::<(), std::fmt::Error>(())).await;
+            let _read = store.read_own(&[], 0, |_| Ok::<(), std::fmt::Error>(())).await;
+            if let Ok(database) = crate::db::connect("").await {
+                let _migrated = database.migrate().await;
+                let _pool = database.pool(crate::db::Role::Writer, 1).await;
+            }
+        });
+    }
+}

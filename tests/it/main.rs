@@ -1,5 +1,6 @@
 //! The one integration binary: everything that needs a database, a node or a process.
 
+mod cluster;
 mod oracle;
 mod oracle_crash;
 mod oracle_guard;

@@ -3,7 +3,7 @@
 //! With `DATABASE_URL` set, databases are made on that server and dropped again. Without it, one
 //! throwaway cluster serves the whole test process and goes away with it.
 
-pub mod synthetic;
+pub(crate) mod synthetic;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,9 +15,9 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 /// An empty database with all migrations applied, for one test.
 #[derive(Debug)]
-pub struct TestDatabase {
+pub(crate) struct TestDatabase {
     /// Its URL; the login may do everything.
-    pub url: String,
+    pub(crate) url: String,
     name: String,
 }
 
@@ -34,7 +34,7 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A database of one's own.
-pub async fn database() -> TestDatabase {
+pub(crate) async fn database() -> TestDatabase {
     let server = tokio::task::spawn_blocking(|| SERVER.get_or_init(start)).await.expect("a server");
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("assay_test_{}_{number}", std::process::id());
@@ -43,16 +43,26 @@ pub async fn database() -> TestDatabase {
     TestDatabase { url: with_database(&server.url, &name), name }
 }
 
+/// Whether the server is one that others own: then it may ask for passwords.
+pub(crate) fn is_external() -> bool {
+    SERVER.get().is_some_and(|server| server.is_external)
+}
+
 impl TestDatabase {
     /// A pool of the all-powerful login.
-    pub async fn pool(&self) -> PgPool {
+    pub(crate) async fn pool(&self) -> PgPool {
         PgPool::connect(&self.url).await.expect("the database answers")
     }
 
     /// The event store in this database, with the rights of the writer.
-    pub async fn store(&self) -> EventStore {
-        let database = db::connect(&self.url).await.expect("the database answers");
-        EventStore::new(database.pool(db::Role::Writer, 8).await.expect("a pool"))
+    pub(crate) async fn store(&self) -> EventStore {
+        Self::store_at(&self.url).await
+    }
+
+    /// The event store of a database that another process made.
+    pub(crate) async fn store_at(url: &str) -> EventStore {
+        let database = db::connect(url).await.expect("the database answers");
+        EventStore::new(database.pool(db::Role::Writer, 4).await.expect("a pool"))
     }
 }
 

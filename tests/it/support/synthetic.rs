@@ -4,18 +4,18 @@ use alloy::primitives::{Address, B256, U256};
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, StrategyId};
 
 /// The chain the facts are of.
-pub const CHAIN_ID: u64 = 1;
+pub(crate) const CHAIN_ID: u64 = 1;
 
 /// Time of block 0; twelve seconds later comes block 1.
-pub const GENESIS_TIME: u64 = 1_600_000_000;
+pub(crate) const GENESIS_TIME: u64 = 1_600_000_000;
 
 /// A random source that is the same everywhere (SplitMix64).
 #[derive(Debug, Clone)]
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Random {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
@@ -38,13 +38,13 @@ impl Random {
 }
 
 /// Block `number` of a fork of the made-up chain. Fork 0 is the main one.
-pub fn block(number: u64, fork: u64) -> BlockRef {
+pub(crate) fn block(number: u64, fork: u64) -> BlockRef {
     let mut random = Random(number ^ (fork << 48));
     BlockRef { number, hash: B256::new(random.bytes()), timestamp: GENESIS_TIME + 12 * number }
 }
 
 /// The first `count` facts of the chain, from block 1 on: 0 to 10 a block, 91 % of blocks have one.
-pub fn facts(seed: u64, count: usize) -> Vec<Fact> {
+pub(crate) fn facts(seed: u64, count: usize) -> Vec<Fact> {
     let mut random = Random(seed);
     let mut facts = Vec::with_capacity(count);
     let mut number = 0;
@@ -63,7 +63,7 @@ pub fn facts(seed: u64, count: usize) -> Vec<Fact> {
 }
 
 /// The facts of one block of a fork.
-pub fn facts_of_block(number: u64, fork: u64, count: u64) -> Vec<Fact> {
+pub(crate) fn facts_of_block(number: u64, fork: u64, count: u64) -> Vec<Fact> {
     let mut random = Random(number ^ (fork << 32));
     let tx_hash = B256::new(random.bytes());
     (0..count).map(|index| fact_in(&mut random, block(number, fork), tx_hash, index)).collect()

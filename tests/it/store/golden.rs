@@ -1,0 +1,320 @@
+//! The stored form of every event: what was written once must read for ever.
+//!
+//! `ASSAY_BLESS=1` writes the files that are missing; it never changes one that is there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use alloy::primitives::{Address, B256, I256, U256, hex};
+use assay_domain::event::{RatingAction, RatingActionKind, Withdrawal};
+use assay_domain::{
+    AvsId, Event, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId, UntrustedText,
+};
+
+fn dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/events")
+}
+
+#[test]
+fn every_event_is_stored_as_it_always_was() {
+    let mut files: BTreeMap<String, String> = fs::read_dir(dir())
+        .expect("the golden files")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).expect("a golden file"))
+        })
+        .collect();
+    let mut tags = Vec::new();
+    for event in examples() {
+        let bytes = event.to_canonical_bytes();
+        let shown = format!("{event:?}");
+        let variant = shown.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        let name = format!("{:03}_{variant}.hex", bytes[0]);
+        tags.push(bytes[0]);
+        if std::env::var_os("ASSAY_BLESS").is_some() && !files.contains_key(&name) {
+            fs::write(dir().join(&name), wrap(&bytes)).expect("a new golden file");
+            files.insert(name.clone(), wrap(&bytes));
+        }
+        let golden = files.remove(&name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(wrap(&bytes), golden, "{name}: a stored event never changes its form");
+        assert_eq!(Event::from_canonical_bytes(&unwrap(&golden)), Ok(event), "{name}");
+    }
+    // What is not written any more must still be read.
+    for (name, golden) in files {
+        let bytes = unwrap(&golden);
+        let event = Event::from_canonical_bytes(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(event.to_canonical_bytes(), bytes, "{name}");
+    }
+    assert_eq!(tags, known_tags(), "every variant has an example above");
+}
+
+/// Hex in lines of 32 bytes.
+fn wrap(bytes: &[u8]) -> String {
+    bytes.chunks(32).map(|line| hex::encode(line) + "\n").collect()
+}
+
+fn unwrap(golden: &str) -> Vec<u8> {
+    hex::decode(golden.split_whitespace().collect::<String>()).expect("hex")
+}
+
+/// The tags that the decoder knows.
+fn known_tags() -> Vec<u8> {
+    let is_known = |tag: &u8| {
+        let bytes = [&[*tag][..], &[0; 2_000]].concat();
+        let error = Event::from_canonical_bytes(&bytes).expect_err("too many bytes");
+        error.reason != format!("Unexpected variant tag: {tag}")
+    };
+    (0..=255).filter(is_known).collect()
+}
+
+/// Values that differ from field to field and from event to event.
+struct Values(u8);
+
+impl Values {
+    fn address(&mut self) -> Address {
+        self.0 += 1;
+        Address::repeat_byte(self.0)
+    }
+
+    fn hash(&mut self) -> B256 {
+        self.0 += 1;
+        B256::repeat_byte(self.0)
+    }
+
+    fn amount(&mut self) -> U256 {
+        self.0 += 1;
+        U256::from_be_bytes([self.0; 32]) >> 8
+    }
+
+    fn small(&mut self) -> u64 {
+        self.0 += 1;
+        u64::from_be_bytes([self.0; 8]) >> 4
+    }
+
+    fn block(&mut self) -> u32 {
+        self.0 += 1;
+        u32::from_be_bytes([self.0; 4])
+    }
+
+    fn operator(&mut self) -> OperatorId {
+        OperatorId(self.address())
+    }
+
+    fn staker(&mut self) -> StakerId {
+        StakerId(self.address())
+    }
+
+    fn strategy(&mut self) -> StrategyId {
+        StrategyId(self.address())
+    }
+
+    fn avs(&mut self) -> AvsId {
+        AvsId(self.address())
+    }
+
+    fn set(&mut self) -> OperatorSetId {
+        OperatorSetId { avs: self.avs(), id: self.block() }
+    }
+
+    fn text(&mut self, text: &[u8]) -> UntrustedText {
+        UntrustedText(text.to_vec())
+    }
+
+    fn withdrawal(&mut self) -> Withdrawal {
+        Withdrawal {
+            staker: self.staker(),
+            delegated_to: self.operator(),
+            withdrawer: self.address(),
+            nonce: self.amount(),
+            start_block: self.block(),
+            strategies: vec![self.strategy(), self.strategy()],
+            scaled_shares: vec![self.amount(), self.amount()],
+        }
+    }
+}
+
+fn examples() -> Vec<Event> {
+    let mut events = delegation();
+    events.extend(allocation());
+    events.extend(elsewhere());
+    events.extend(our_own());
+    events
+}
+
+fn delegation() -> Vec<Event> {
+    let v = &mut Values(0);
+    vec![
+        Event::OperatorRegistered { operator: v.operator(), delegation_approver: v.address() },
+        Event::DelegationApproverUpdated {
+            operator: v.operator(),
+            delegation_approver: v.address(),
+        },
+        Event::OperatorMetadataUriUpdated {
+            operator: v.operator(),
+            // Not UTF-8, on purpose.
+            metadata_uri: v.text(b"ipfs://\xff\xfe/\0"),
+        },
+        Event::StakerDelegated { staker: v.staker(), operator: v.operator() },
+        Event::StakerUndelegated { staker: v.staker(), operator: v.operator() },
+        Event::StakerForceUndelegated { staker: v.staker(), operator: v.operator() },
+        Event::OperatorSharesIncreased {
+            operator: v.operator(),
+            staker: v.staker(),
+            strategy: v.strategy(),
+            shares: v.amount(),
+        },
+        Event::OperatorSharesDecreased {
+            operator: v.operator(),
+            staker: v.staker(),
+            strategy: v.strategy(),
+            shares: v.amount(),
+        },
+        Event::OperatorSharesSlashed {
+            operator: v.operator(),
+            strategy: v.strategy(),
+            total_slashed_shares: v.amount(),
+        },
+        Event::DepositScalingFactorUpdated {
+            staker: v.staker(),
+            strategy: v.strategy(),
+            new_deposit_scaling_factor: v.amount(),
+        },
+        Event::SlashingWithdrawalQueued {
+            withdrawal_root: v.hash(),
+            withdrawal: v.withdrawal(),
+            shares_to_withdraw: vec![v.amount(), v.amount()],
+        },
+        Event::SlashingWithdrawalCompleted { withdrawal_root: v.hash() },
+        Event::WithdrawalQueued { withdrawal_root: v.hash(), withdrawal: v.withdrawal() },
+        Event::WithdrawalCompleted { withdrawal_root: v.hash() },
+    ]
+}
+
+fn allocation() -> Vec<Event> {
+    let v = &mut Values(80);
+    vec![
+        Event::AllocationDelaySet {
+            operator: v.operator(),
+            delay_blocks: v.block(),
+            effect_block: v.block(),
+        },
+        Event::AllocationUpdated {
+            operator: v.operator(),
+            operator_set: v.set(),
+            strategy: v.strategy(),
+            magnitude: v.small(),
+            effect_block: v.block(),
+        },
+        Event::EncumberedMagnitudeUpdated {
+            operator: v.operator(),
+            strategy: v.strategy(),
+            encumbered_magnitude: v.small(),
+        },
+        Event::MaxMagnitudeUpdated {
+            operator: v.operator(),
+            strategy: v.strategy(),
+            max_magnitude: v.small(),
+        },
+        Event::OperatorSlashed {
+            operator: v.operator(),
+            operator_set: v.set(),
+            strategies: vec![v.strategy(), v.strategy()],
+            wad_slashed: vec![v.amount(), v.amount()],
+            description: v.text("a\u{202e}b".as_bytes()),
+        },
+        Event::OperatorSetCreated { operator_set: v.set() },
+        Event::OperatorAddedToOperatorSet { operator: v.operator(), operator_set: v.set() },
+        Event::OperatorRemovedFromOperatorSet { operator: v.operator(), operator_set: v.set() },
+        Event::StrategyAddedToOperatorSet { operator_set: v.set(), strategy: v.strategy() },
+        Event::StrategyRemovedFromOperatorSet { operator_set: v.set(), strategy: v.strategy() },
+        Event::RedistributionAddressSet {
+            operator_set: v.set(),
+            redistribution_recipient: v.address(),
+        },
+        Event::SlasherUpdated {
+            operator_set: v.set(),
+            slasher: v.address(),
+            effect_block: v.block(),
+        },
+        Event::SlasherMigrated { operator_set: v.set(), slasher: v.address() },
+        Event::AvsRegistrarSet { avs: v.avs(), registrar: v.address() },
+        Event::AvsMetadataUriUpdated { avs: v.avs(), metadata_uri: v.text(b"") },
+    ]
+}
+
+fn elsewhere() -> Vec<Event> {
+    let v = &mut Values(150);
+    vec![
+        Event::Deposit { staker: v.staker(), strategy: v.strategy(), shares: v.amount() },
+        Event::BurnOrRedistributableSharesIncreased {
+            operator_set: v.set(),
+            slash_id: v.amount(),
+            strategy: v.strategy(),
+            shares: v.amount(),
+        },
+        Event::BurnOrRedistributableSharesDecreased {
+            operator_set: v.set(),
+            slash_id: v.amount(),
+            strategy: v.strategy(),
+            shares: v.amount(),
+        },
+        Event::PodDeployed { eigen_pod: v.address(), pod_owner: v.staker() },
+        Event::PodSharesUpdated {
+            pod_owner: v.staker(),
+            shares_delta: I256::try_from(-3_i64).expect("small"),
+        },
+        Event::NewTotalShares {
+            pod_owner: v.staker(),
+            new_total_shares: I256::try_from(7_i64).expect("small"),
+        },
+        Event::BeaconChainSlashingFactorDecreased {
+            staker: v.staker(),
+            previous_factor: v.small(),
+            new_factor: v.small(),
+        },
+        Event::BurnableEthSharesIncreased { shares: v.amount() },
+        Event::OperatorAvsRegistrationStatusUpdated {
+            operator: v.operator(),
+            avs: v.avs(),
+            is_registered: true,
+        },
+        Event::AppointeeSet {
+            account: v.address(),
+            appointee: v.address(),
+            target: v.address(),
+            selector: [1, 2, 3, 4],
+        },
+        Event::AppointeeRemoved {
+            account: v.address(),
+            appointee: v.address(),
+            target: v.address(),
+            selector: [5, 6, 7, 8],
+        },
+        Event::AdminSet { account: v.address(), admin: v.address() },
+        Event::AdminRemoved { account: v.address(), admin: v.address() },
+        Event::Unmapped { topics: vec![v.hash(), v.hash()], data: vec![1, 2, 3].into() },
+    ]
+}
+
+fn our_own() -> Vec<Event> {
+    let v = &mut Values(200);
+    vec![
+        Event::FinalityAdvanced,
+        Event::BlocksReverted { orphaned: vec![v.hash(), v.hash()] },
+        Event::Restated { known: v.small() },
+        Event::RatingAction(RatingAction {
+            entity: RatedEntity::operator_set(1, v.set()),
+            kind: RatingActionKind::Downgraded,
+            seq: v.block(),
+            word: v.amount(),
+            expected_loss_ppt: v.small(),
+            canonical_position: v.small(),
+            canonical_hash: v.hash(),
+            methodology_hash: v.hash(),
+            assessment_hash: v.hash(),
+        }),
+        Event::BlocksRestored { restored: vec![v.hash()] },
+    ]
+}
