@@ -15,7 +15,9 @@ use assay_oracle::publish::PublishError;
 use assay_oracle::{Batch, GasKey, Report, publish_once, run};
 use tokio_util::sync::CancellationToken;
 
-use crate::oracle_world::{World, anvil_path, chain_with_contract, entity, key, signers, word};
+use crate::oracle_world::{
+    CHAIN_ID, World, anvil_path, chain_with_contract, entity, key, signers, word,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_and_fifty_ratings_land_in_two_batches_and_read_back_equal() {
@@ -28,6 +30,19 @@ async fn a_hundred_and_fifty_ratings_land_in_two_batches_and_read_back_equal() {
     assert_eq!(world.count("SELECT count(*) FROM outbox.signatures").await, 3 * 150);
     let rated = "SELECT count(*) FROM outbox.batch_members WHERE outcome = 'rated'";
     assert_eq!(world.count(rated).await, 150);
+
+    // The contract reads the fields out of a word as we put them in.
+    let asked = IRatingOracle::ratingCall { entity: entity(7).0 };
+    let rating = world.chain.call(world.oracle(), &asked).await.unwrap();
+    let stored = read_word(&world.chain, world.oracle(), entity(7)).await.unwrap();
+    let ours = Word::unpack(stored).unwrap();
+    let fields = ours.fields();
+    assert_eq!(rating.asOf.to::<u64>(), fields.as_of);
+    assert_eq!(rating.lag.to::<u32>(), ours.lag());
+    assert_eq!(rating.logPos.to::<u64>(), fields.log_pos);
+    assert_eq!((rating.seq, rating.model), (fields.seq, fields.model));
+    assert_eq!((rating.flags, rating.grade), (fields.flags.0, fields.grade));
+    assert_eq!((rating.score, rating.pd, rating.el), (fields.score, fields.pd, fields.el));
 
     // Nothing is due, so nothing happens; then only what is new.
     let again = publish_once(&world.pool, &world.publication).await.unwrap();
@@ -88,6 +103,22 @@ async fn one_outbox_serves_two_chains_with_one_promise_a_word() {
     let expected = outbox.rated_words().await.unwrap();
     let audit = audit(&other_chain, other.oracle.address, &expected, 0).await.unwrap();
     assert_eq!((audit.compared, audit.first_difference), (5, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_development_chain_started_anew_under_the_same_number_is_another_chain() {
+    let world = World::new().await;
+    world.rate(4, 1).await;
+    publish_once(&world.pool, &world.publication).await.unwrap();
+    // Block 0 carries the second in which it was made.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let (_anvil, chain, anew) = chain_with_contract(CHAIN_ID).await;
+    assert_eq!(anew.oracle, world.publication.oracle);
+    assert_eq!(publish_once(&world.pool, &anew).await.unwrap().ratings, 4);
+    let outbox = Outbox::open(&world.pool, &chain, anew.oracle.address).await.unwrap();
+    let expected = outbox.rated_words().await.unwrap();
+    let audit = audit(&chain, anew.oracle.address, &expected, 0).await.unwrap();
+    assert_eq!((audit.compared, audit.first_difference), (4, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

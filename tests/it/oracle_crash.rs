@@ -7,14 +7,16 @@ use alloy::consensus::TxEip1559;
 use alloy::eips::Encodable2718;
 use alloy::network::TransactionBuilder;
 use alloy::primitives::TxKind;
-use alloy::providers::Provider;
+use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::types::TransactionRequest;
 use assay::db;
+use assay_oracle::anvil::Anvil;
+use assay_oracle::chain::Chain;
 use assay_oracle::publish::{PublishError, Stage};
 use assay_oracle::{GasKey, Observer, OracleId, publish_once};
 use serde_json::json;
 
-use crate::oracle_world::{CHAIN_ID, World, key, publication};
+use crate::oracle_world::{CHAIN_ID, World, anvil_path, key, publication};
 use crate::support::synthetic::Random;
 
 const STAGES: [Stage; 7] = [
@@ -78,6 +80,11 @@ async fn killed_at_every_stage_nothing_is_lost_and_nothing_lands_twice() {
     let world = World::new().await;
     let mut seq = 0;
     for round in 0..rounds {
+        // Every third round blocks come by themselves, so that it also dies between a broadcast
+        // and its block.
+        let is_slow = round % 3 == 1;
+        world.anvil("evm_setAutomine", json!([!is_slow])).await;
+        let miner = is_slow.then(|| tokio::spawn(mine_for_ever(world.node.clone())));
         for stage in STAGES {
             seq += 1;
             world.rate(3 + round, seq).await;
@@ -89,12 +96,23 @@ async fn killed_at_every_stage_nothing_is_lost_and_nothing_lands_twice() {
             publish_once(&world.pool, &world.publication).await.unwrap();
             world.assert_all_rated_once().await;
         }
+        if let Some(miner) = miner {
+            miner.abort();
+        }
     }
     // One nonce a batch that got so far, and never a second transaction for one.
     let doubled = "SELECT count(*) FROM outbox.batches WHERE attempts > 1";
     assert_eq!(world.count(doubled).await, 0);
     let open = "SELECT count(*) FROM outbox.batches WHERE phase NOT IN ('final', 'abandoned')";
     assert_eq!(world.count(open).await, 0);
+}
+
+async fn mine_for_ever(node: RootProvider) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let _: serde_json::Value =
+            node.raw_request("evm_mine".into(), json!([])).await.expect("a block");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,6 +257,61 @@ async fn a_batch_that_expires_in_the_pool_is_cancelled_and_brought_again() {
     world.assert_all_rated_once().await;
     let cancelled = "SELECT count(*) FROM outbox.batches WHERE landing = 'cancelled'";
     assert_eq!(world.count(cancelled).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_expires_in_its_block_is_brought_again() {
+    let world = World::new().await;
+    world.rate(3, 1).await;
+    world.anvil("evm_setAutomine", json!([false])).await;
+    let mut hasty = world.publication.clone();
+    hasty.policy.publish_timeout = Duration::from_millis(300);
+    publish_once(&world.pool, &hasty).await.unwrap_err();
+    world.anvil("evm_increaseTime", json!([2_000])).await;
+    world.anvil("evm_mine", json!([])).await;
+    world.anvil("evm_setAutomine", json!([true])).await;
+    let published = publish_once(&world.pool, &world.publication).await.unwrap();
+    assert_eq!((published.batches, published.ratings, published.released), (1, 3, 3));
+    world.assert_all_rated_once().await;
+    let reverted = "SELECT count(*) FROM outbox.batches WHERE landing = 'reverted'";
+    assert_eq!(world.count(reverted).await, 1);
+}
+
+/// Not a test of its own: starts a chain and dies. See `a_chain_ends_with_who_started_it`.
+#[test]
+fn child_with_a_chain() {
+    let Ok(file) = std::env::var("ASSAY_CHILD_FILE") else { return };
+    let anvil = Anvil::start(&anvil_path(), &[]).unwrap();
+    std::fs::write(file, anvil.rpc_url()).unwrap();
+    use nix::sys::signal::{Signal, kill};
+    kill(nix::unistd::getpid(), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_ends_with_who_started_it() {
+    let is_up = async |rpc_url: &str| Chain::connect(rpc_url, CHAIN_ID).await.is_ok();
+    let anvil = Anvil::start(&anvil_path(), &[]).unwrap();
+    let rpc_url = anvil.rpc_url().to_owned();
+    assert!(is_up(&rpc_url).await);
+    drop(anvil);
+    assert!(!is_up(&rpc_url).await);
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "oracle_crash::child_with_a_chain"])
+        .env("ASSAY_CHILD_FILE", file.path())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(!status.success());
+    let rpc_url = std::fs::read_to_string(file.path()).unwrap();
+    for _ in 0..100 {
+        if !is_up(&rpc_url).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{rpc_url} outlives the process that started it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
