@@ -141,7 +141,8 @@ CREATE INDEX batch_members_by_entity ON outbox.batch_members (oracle_id, entity_
 -- Raw transactions, stored before they are sent, so that after a crash the same bytes go out again
 -- and no nonce is spent twice.
 CREATE TABLE outbox.tx_attempts (
-    tx_hash     bytea   PRIMARY KEY CHECK (octet_length(tx_hash) = 32),
+    -- Unique in a batch only: a development chain started anew may get the very same transaction.
+    tx_hash     bytea   NOT NULL CHECK (octet_length(tx_hash) = 32),
     batch_id    bigint  NOT NULL REFERENCES outbox.batches,
     -- 1 first; each further one replaces the one before at a higher fee.
     attempt     integer NOT NULL CHECK (attempt > 0),
@@ -152,7 +153,8 @@ CREATE TABLE outbox.tx_attempts (
     max_fee_wei bigint  NOT NULL CHECK (max_fee_wei > 0),
     tip_wei     bigint  NOT NULL CHECK (tip_wei >= 0 AND tip_wei <= max_fee_wei),
     stored_at   timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (batch_id, attempt)
+    PRIMARY KEY (batch_id, attempt),
+    UNIQUE (batch_id, tx_hash)
 );
 CREATE INDEX tx_attempts_by_time ON outbox.tx_attempts (stored_at);
 CREATE TRIGGER tx_attempts_are_never_changed BEFORE UPDATE OR DELETE ON outbox.tx_attempts

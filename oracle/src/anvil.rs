@@ -20,9 +20,14 @@ const LISTENING: &str = "Listening on ";
 /// The folder that npm puts Foundry's binaries in.
 const NPM_FOLDER: &str = "oracle/node_modules/@foundry-rs";
 
-/// A running anvil; dropping it ends it.
+/// Starts its arguments and ends them when its own input ends, as it does when whoever holds the
+/// other end dies, however suddenly.
+const WATCH: &str = r#""$@" </dev/null & anvil=$!; read -r _; kill -9 "$anvil""#;
+
+/// A running anvil; dropping it ends it, and so does the death of this process.
 #[derive(Debug)]
 pub struct Anvil {
+    /// The shell that watches it, in a process group with it; holds our end of the input.
     child: Child,
     rpc_url: String,
 }
@@ -68,10 +73,12 @@ impl Anvil {
     /// only through us.
     pub fn start(path: &Path, arguments: &[&str]) -> Result<Self, AnvilError> {
         let not_started = |source| AnvilError::NotStarted { path: path.to_owned(), source };
-        let mut child = Command::new(path)
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", WATCH, "anvil"])
+            .arg(path)
             .args(["--host", "127.0.0.1", "--port", "0"])
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
@@ -102,7 +109,7 @@ impl Anvil {
         &self.rpc_url
     }
 
-    /// The process: also the number of its group.
+    /// The number of its process group.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -89,6 +89,12 @@ pub enum ChainError {
         /// The contract's error.
         reason: String,
     },
+    /// There is no contract at the address. Correct it, or use a node that is up to date.
+    #[error("there is no contract at {address}")]
+    NoContract {
+        /// Where it should be.
+        address: Address,
+    },
     /// The answer is not what the method returns. Use another node.
     #[error("{method} returned {found}")]
     Malformed {
@@ -163,7 +169,7 @@ impl Chain {
     pub async fn call<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, ChainError> {
         let request = call_request(to, call.abi_encode().into());
         let answer = self.ask("eth_call", self.provider.call(request)).await?;
-        decode::<C>(&answer)
+        decode::<C>(to, &answer)
     }
 
     /// Calls one function of a contract many times, in as few requests as the node allows.
@@ -184,7 +190,7 @@ impl Chain {
             self.ask("eth_call", batch.send()).await?;
             for answer in waiting {
                 let answer: Bytes = self.ask("eth_call", answer).await?;
-                answers.push(decode::<C>(&answer)?);
+                answers.push(decode::<C>(to, &answer)?);
             }
         }
         Ok(answers)
@@ -286,7 +292,10 @@ fn call_request(to: Address, input: Bytes) -> TransactionRequest {
     }
 }
 
-fn decode<C: SolCall>(answer: &Bytes) -> Result<C::Return, ChainError> {
+fn decode<C: SolCall>(address: Address, answer: &Bytes) -> Result<C::Return, ChainError> {
+    if answer.is_empty() {
+        return Err(ChainError::NoContract { address });
+    }
     C::abi_decode_returns(answer).map_err(|error| ChainError::Malformed {
         method: "eth_call",
         found: format!("{} bytes for {}: {error}", answer.len(), C::SIGNATURE),

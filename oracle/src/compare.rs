@@ -55,6 +55,26 @@ pub enum Difference {
     },
 }
 
+impl Difference {
+    /// Whose rating differs.
+    pub const fn entity(&self) -> EntityKey {
+        match self {
+            Self::Missing { entity }
+            | Self::Field { entity, .. }
+            | Self::Malformed { entity, .. } => *entity,
+        }
+    }
+
+    /// The field that differs; `None` if all do.
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing { .. } => None,
+            Self::Field { difference, .. } => Some(difference.field),
+            Self::Malformed { fault, .. } => Some(fault.field),
+        }
+    }
+}
+
 /// Compares one word with what the chain holds; `lag` and SUSPENDED are left out.
 pub fn compare(entity: EntityKey, expected: U256, found: U256) -> Result<(), Difference> {
     if found.is_zero() && !expected.is_zero() {

@@ -27,6 +27,19 @@ sol! {
     /// The contract's interface.
     #[derive(Debug, PartialEq, Eq)]
     interface IRatingOracle {
+        struct Rating {
+            uint40 asOf;
+            uint24 lag;
+            uint48 logPos;
+            uint32 seq;
+            uint16 model;
+            uint8 flags;
+            uint8 grade;
+            uint16 score;
+            uint32 pd;
+            uint32 el;
+        }
+
         event Rated(bytes32 indexed entity, uint32 indexed seq, uint256 word);
         event Skipped(bytes32 indexed entity, uint32 seq, uint8 reason);
         event Suspended(bytes32 indexed entity);
@@ -46,6 +59,7 @@ sol! {
         function push(bytes entries, uint256 bitmap, bytes signatures, uint40 deadline)
             returns (uint256 stored);
         function raw(bytes32 entity) view returns (uint256 word);
+        function rating(bytes32 entity) view returns (Rating rating);
         function domainSeparator() view returns (bytes32);
         function batchDigest(bytes32 root, uint32 count, uint32 signedEpoch, uint40 deadline)
             view returns (bytes32);

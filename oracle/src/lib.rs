@@ -13,6 +13,8 @@ pub mod chain;
 pub mod compare;
 pub mod contract;
 mod council;
+#[cfg(feature = "ethers-signers")]
+pub mod ethers;
 pub mod guard;
 pub mod key;
 pub mod outbox;

@@ -46,6 +46,8 @@ pub(crate) struct Transmitter {
     gas_key: GasKey,
     policy: Policy,
     publication: Publication,
+    /// Head of the chain at the first turn.
+    begun_at_block: Option<u64>,
     /// What was brought since the start.
     pub(crate) published: Published,
     /// What a node said last about a broadcast, to explain a silence.
@@ -78,6 +80,7 @@ impl Transmitter {
             gas_key,
             policy: publication.policy,
             publication: publication.clone(),
+            begun_at_block: None,
             published: Published::default(),
             last_refusal: None,
         })
@@ -88,6 +91,7 @@ impl Transmitter {
     pub(crate) async fn turn(&mut self) -> Result<bool, PublishError> {
         self.leadership.confirm().await?;
         let head = self.chain.head().await?;
+        self.begun_at_block.get_or_insert(head.number);
         if self.drive_all(head).await? {
             return Ok(true);
         }
@@ -134,6 +138,10 @@ impl Transmitter {
 
     /// Looks once and takes one step.
     async fn advance(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
+        // What a process before this one stored may never have been sent: patience starts anew, so
+        // that the same bytes go out before dearer ones.
+        let since_block = open.submission.since_block;
+        open.submission.since_block = since_block.max(self.begun_at_block.unwrap_or_default());
         let seen = self.observe(open, head).await?;
         let was_pending = open.submission.is_pending();
         let (next, step) = open.submission.next(seen, self.policy.patience);
@@ -412,7 +420,7 @@ impl Transmitter {
             })?;
             if outcome == Outcome::Refused {
                 let (entity, seq) = (report.entity(), report.seq());
-                warn!(entity.key = %entity, entity.seq = seq, ?skip, "the contract refused a rating");
+                warn!(entity.key = %entity, entity.seq = seq, ?skip, "rating refused on chain");
             }
             outcomes.push((report.entity(), outcome));
         }
@@ -438,7 +446,8 @@ impl Transmitter {
             self.published.batches = self.published.batches.saturating_add(1);
             self.published.ratings = self.published.ratings.saturating_add(rated);
         }
-        info!(batch.id = open.id, block.number = at.number, landing = ?at.landing, "batch included");
+        let (id, landing) = (open.id, at.landing);
+        info!(batch.id = id, block.number = at.number, ?landing, "batch included");
         self.tell(Stage::Included, open);
         Ok(())
     }

@@ -44,8 +44,7 @@ const DUE: &str = "
                 AND (m.outcome IS DISTINCT FROM 'released' OR m.retry_at > $2))
         ORDER BY n.canonical_position, n.entity_key LIMIT $3
     )
-    SELECT r.entity_key, r.seq, r.word FROM due JOIN outbox.reports r USING (entity_key, seq)
-    FOR UPDATE OF r SKIP LOCKED";
+    SELECT r.entity_key, r.seq, r.word FROM due JOIN outbox.reports r USING (entity_key, seq)";
 
 /// The outbox of one contract on one chain.
 #[derive(Debug, Clone)]
@@ -195,6 +194,12 @@ impl Outbox {
         deadline: impl Fn(&Batch) -> u64,
     ) -> Result<Option<i64>, OutboxError> {
         let mut transaction = self.pool.begin().await?;
+        // One chooser of an oracle at a time. The reports themselves cannot be locked: that asks
+        // for the right to change them, which who signs must not have.
+        sqlx::query("SELECT id FROM outbox.oracles WHERE id = $1 FOR UPDATE")
+            .bind(self.oracle_id)
+            .execute(&mut *transaction)
+            .await?;
         loop {
             let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = sqlx::query_as(DUE)
                 .bind(self.oracle_id)
