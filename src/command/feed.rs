@@ -102,7 +102,7 @@ pub(super) async fn publish(open: &Open) -> anyhow::Result<Feed> {
     let newest = newest_report_time(&pool).await?;
     let clock = newest.saturating_add(LAG_SECONDS).to_string();
     let anvil = tokio::task::spawn_blocking(move || {
-        Anvil::start(&path, &["--silent", "--timestamp", &clock])
+        Anvil::start(&path, &["--timestamp", &clock])
     })
     .await??;
     let chain = Chain::connect(anvil.rpc_url(), DEVELOPMENT_CHAIN).await?;
