@@ -131,6 +131,8 @@ CREATE TABLE read_model.rating_actions (
     recorded_at       timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX rating_actions_by_entity ON read_model.rating_actions (entity_id, position);
+-- What had been said of an entity by some moment: the last in storage order.
+CREATE INDEX rating_actions_as_said ON read_model.rating_actions (entity_id, storage_position);
 
 CREATE TABLE read_model.slashing_events (
     position          bigint,
@@ -259,3 +261,5 @@ CREATE TABLE read_model.publications (
     recorded_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (oracle_chain_id, oracle, entity_key, seq)
 );
+-- The key starts with the oracle; a rating asks in which oracles it stands.
+CREATE INDEX publications_by_entity ON read_model.publications (entity_key, seq);

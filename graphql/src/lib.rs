@@ -7,6 +7,7 @@
 
 mod action;
 mod allocation;
+mod attribution;
 mod avs;
 mod entity;
 mod error;

@@ -273,7 +273,7 @@ impl<'a> Gauge<'a> {
         let inner = self.selection_set(&field.selection_set.node)?;
         let name = field.name.node.as_str();
         let own = u64::from(!field.selection_set.node.items.is_empty());
-        let rows = if inner.is_page { self.page_rows(field) } else { 1 };
+        let rows = if inner.is_page { self.page_rows(field)? } else { 1 };
         // `nodes` and `edges` stand for their rows, which the page has counted already.
         let is_page = matches!(name, "nodes" | "edges");
         Ok(Measure {
@@ -284,8 +284,9 @@ impl<'a> Gauge<'a> {
         })
     }
 
-    /// How many rows the page `field` may hold.
-    fn page_rows(&self, field: &Field) -> u64 {
+    /// How many rows the page `field` may hold. A page too large is refused here already, before
+    /// it makes everything else look too dear.
+    fn page_rows(&self, field: &Field) -> Result<u64, ApiError> {
         let given = ["first", "last"].into_iter().find_map(|name| {
             let value = field.get_argument(name)?;
             let value = value.node.clone().into_const_with(|name| self.variable(&name).ok_or(()));
@@ -294,7 +295,12 @@ impl<'a> Gauge<'a> {
                 _ => None,
             }
         });
-        given.unwrap_or_else(|| PAGE_DEFAULT.unsigned_abs())
+        let rows = given.unwrap_or_else(|| PAGE_DEFAULT.unsigned_abs());
+        if rows > PAGE_MAX.unsigned_abs() {
+            let asked = i64::try_from(rows).unwrap_or(i64::MAX);
+            return Err(ApiError::PageTooLarge { asked, limit: PAGE_MAX });
+        }
+        Ok(rows)
     }
 
     fn variable(&self, name: &Name) -> Option<Value> {

@@ -331,7 +331,8 @@ fn push_parents(query: &mut QueryBuilder<Postgres>, keys: &[Parent]) {
     query.push_bind(keys.iter().map(|key| key.operator_set_id).collect::<Vec<_>>()).push(", ");
     query.push_bind(keys.iter().map(|key| key.entity_key.clone()).collect::<Vec<_>>());
     query.push(
-        ") WITH ORDINALITY AS p(entity_id, chain_id, address, operator_set_id, entity_key, ordinal)",
+        ") WITH ORDINALITY
+            AS p(entity_id, chain_id, address, operator_set_id, entity_key, ordinal)",
     );
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
-use serde::Deserialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
+use crate::attribution::{LossBlock, Rationale, loss_blocks, rationale};
 use crate::entity::RatedEntity;
 use crate::error::ApiError;
 use crate::id::NodeId;
@@ -50,51 +50,6 @@ pub(crate) enum Outlook {
 pub(crate) struct Rating {
     row: RatingRow,
     scope: Scope,
-}
-
-/// One block of losses, or a cap. The points of all of them add up to the rating's score, and
-/// the expected losses to its expected loss.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
-pub(crate) struct LossBlock {
-    /// Which block: the class and what it concerns.
-    pub block: String,
-    /// The cause class of the methodology, C1 to C8, or CAP.
-    pub class: String,
-    /// Probability that it happens within a year, 1e-12. Null for a cap.
-    pub hazard_ppt: Option<BigInt>,
-    /// Share of the exposure lost when it happens, 1e-12. Null for a cap.
-    pub severity_ppt: Option<BigInt>,
-    /// Share of the whole that is exposed to it, 1e-12. Null for a cap.
-    pub exposure_ppt: Option<BigInt>,
-    /// Expected yearly loss, 1e-12 of the whole.
-    pub expected_loss_ppt: BigInt,
-    /// Milli-notches of the score that are due to it.
-    pub points: i32,
-    /// What the figures rest on: the log, an attestation or a prior.
-    pub provenance: Option<String>,
-}
-
-/// Why the rating is what it is, in generated sentences.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-pub(crate) struct Rationale {
-    /// The rating in one sentence.
-    #[serde(default)]
-    pub summary: String,
-    /// What a reader must not overlook, such as an AVS that receives what it slashes.
-    #[serde(default)]
-    pub warnings: Vec<String>,
-    /// What drives it, the largest first.
-    #[serde(default)]
-    pub drivers: Vec<String>,
-    /// What would raise it.
-    #[serde(default)]
-    pub raise: Vec<String>,
-    /// What would lower it.
-    #[serde(default)]
-    pub lower: Vec<String>,
-    /// What it rests on, and what is missing.
-    #[serde(default)]
-    pub rests_on: Vec<String>,
 }
 
 /// The 90 % interval of the expected loss and the grades at its ends.
@@ -280,10 +235,7 @@ impl Rating {
 
     /// Why, in sentences. Null only under `recordedAt`.
     async fn rationale(&self) -> Result<Option<Rationale>, ApiError> {
-        let parse = |text: &String| {
-            serde_json::from_str(text).map_err(|_| ApiError::Corrupt("a rationale's shape"))
-        };
-        self.row.rationale.as_ref().map(parse).transpose()
+        self.row.rationale.as_deref().map(rationale).transpose()
     }
 
     /// The canonical position assessed.
@@ -354,48 +306,6 @@ fn outlook(number: i16) -> Result<Outlook, ApiError> {
 fn word_score(word: Option<&[u8]>) -> Option<i32> {
     let word = word.filter(|word| word.len() == 32)?;
     Some(i32::from(u16::from_be_bytes([*word.get(22)?, *word.get(23)?])))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredBlock {
-    block: String,
-    class: String,
-    hazard_ppt: Option<serde_json::Value>,
-    severity_ppt: Option<serde_json::Value>,
-    exposure_ppt: Option<serde_json::Value>,
-    expected_loss_ppt: Option<serde_json::Value>,
-    points: i32,
-    provenance: Option<serde_json::Value>,
-}
-
-fn loss_blocks(stored: &str) -> Result<Vec<LossBlock>, ApiError> {
-    let blocks: Vec<StoredBlock> =
-        serde_json::from_str(stored).map_err(|_| ApiError::Corrupt("an attribution's shape"))?;
-    Ok(blocks
-        .into_iter()
-        .map(|stored| LossBlock {
-            block: stored.block,
-            class: stored.class,
-            hazard_ppt: stored.hazard_ppt.and_then(plain).map(BigInt),
-            severity_ppt: stored.severity_ppt.and_then(plain).map(BigInt),
-            exposure_ppt: stored.exposure_ppt.and_then(plain).map(BigInt),
-            expected_loss_ppt: BigInt(
-                stored.expected_loss_ppt.and_then(plain).unwrap_or_else(|| "0".to_owned()),
-            ),
-            points: stored.points,
-            provenance: stored.provenance.and_then(plain),
-        })
-        .collect())
-}
-
-/// A number or a string of the stored JSON without quotes.
-fn plain(value: serde_json::Value) -> Option<String> {
-    match value {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    }
 }
 
 /// Pushes the conditions that keep a rating `r` of a chain within a scope.
@@ -509,22 +419,6 @@ impl List for History {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_of_a_loss_block_may_be_stored_as_numbers_or_as_strings() {
-        let blocks = loss_blocks(
-            r#"[{"block":"C1 set 0","class":"C1","hazardPpt":15400000000,
-                 "severityPpt":"280000000000","exposurePpt":1000000000000,
-                 "expectedLossPpt":4312000000,"points":10737,"provenance":"prior"},
-                {"block":"unpublished ruleset","class":"CAP","points":263}]"#,
-        )
-        .unwrap();
-        assert_eq!(blocks[0].hazard_ppt, Some(BigInt("15400000000".to_owned())));
-        assert_eq!(blocks[0].severity_ppt, Some(BigInt("280000000000".to_owned())));
-        assert_eq!(blocks[1].expected_loss_ppt, BigInt("0".to_owned()));
-        assert_eq!(blocks.iter().map(|block| block.points).sum::<i32>(), 11_000);
-        assert!(loss_blocks("{}").is_err());
-    }
 
     #[test]
     fn the_score_is_found_inside_the_word() {

@@ -177,10 +177,11 @@ impl Scope {
 
     async fn at_time(reader: &mut Reader, pin: &Pin, time: DateTime) -> Result<Self, ApiError> {
         let seconds = time.seconds();
-        let mut query = QueryBuilder::new(
-            "SELECT (SELECT max(last_position) FROM read_model.blocks WHERE time <= ",
-        );
-        query.push_bind(seconds).push(") AS position, coalesce((SELECT min(finalized_time) >= ");
+        let mut query =
+            QueryBuilder::new("SELECT (SELECT last_position FROM read_model.blocks WHERE time <= ");
+        // The canonical log is ordered by block time.
+        query.push_bind(seconds).push(" ORDER BY time DESC, last_position DESC LIMIT 1");
+        query.push(") AS position, coalesce((SELECT min(finalized_time) >= ");
         query.push_bind(seconds).push(" FROM read_model.chains), false) AS is_settled, ");
         query.push_bind(seconds).push(" > extract(epoch FROM now()) AS is_ahead");
         let found: Vec<(Option<i64>, bool, bool)> = reader.rows(query).await?;

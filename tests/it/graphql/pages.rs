@@ -79,7 +79,7 @@ fn rows(page: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn every_walk_gives_each_row_once_and_in_order() {
-    let (_database, pool) = world(13).await;
+    let (_database, pool) = world(9).await;
     for list in lists() {
         let whole = page(&pool, &list, "first: 100").await;
         let expected = rows(&whole);
@@ -90,7 +90,7 @@ async fn every_walk_gives_each_row_once_and_in_order() {
         assert!(!expected.is_empty(), "{}: the seed fills every list", list.query);
         assert_eq!(whole["totalCount"], expected.len(), "{}", list.query);
         assert!(list.row.is_empty() || whole["edges"][0]["node"][list.row].is_string());
-        for size in [1, 2, 3, 7] {
+        for size in [1, 3, 8] {
             assert_eq!(forward(&pool, &list, size).await, expected, "{} by {size}", list.query);
             assert_eq!(backward(&pool, &list, size).await, expected, "{} by -{size}", list.query);
         }
@@ -180,7 +180,7 @@ async fn bad_pages_and_cursors_are_refused_with_their_code() {
     let shares = cursor(shares, "/operatorShares/pageInfo/endCursor").await;
     for (args, expected) in [
         ("first: 101".to_owned(), "PAGE_TOO_LARGE"),
-        ("last: 1000000".to_owned(), "COST_EXCEEDED"),
+        ("last: 1000000".to_owned(), "PAGE_TOO_LARGE"),
         ("first: -1".to_owned(), "BAD_ARGUMENT"),
         ("first: 1, last: 1".to_owned(), "BAD_ARGUMENT"),
         ("after: \"what\"".to_owned(), "BAD_CURSOR"),

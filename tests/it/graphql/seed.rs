@@ -152,7 +152,8 @@ const RECORD: &[&str] = &[
 const RATINGS: &str = "INSERT INTO read_model.ratings
     SELECT e.id, 10 * i, 100 * i + 50, 1711411200 + 14400 * i + 600,
            CASE WHEN n > 0 THEN g.grade END, CASE WHEN n = 0 THEN 'coverage below 25 %' END,
-           CASE WHEN n > 0 THEN g.grade * 900 END, CASE WHEN n > 0 THEN g.grade * 1000000007::bigint END,
+           CASE WHEN n > 0 THEN g.grade * 900 END,
+           CASE WHEN n > 0 THEN g.grade * 1000000007::bigint END,
            CASE WHEN n > 0 THEN g.grade * 10 END, CASE WHEN n > 0 THEN g.grade * 9000000000 END,
            CASE WHEN n > 0 THEN g.grade END, CASE WHEN n > 0 THEN g.grade + 1 END,
            CASE WHEN n > 0 THEN g.grade + 1 END, 420000, 50000 * (n % 3)::integer, (n % 3) - 1,
