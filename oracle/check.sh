@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds and tests the contracts, and fails if what is committed of them (ABI, gas) is not what comes out.
-# The binaries are called directly: npm's wrappers around them exit 0 when they fail.
+# Foundry's own binaries, not npm's wrappers around them: those exit 0 when they fail.
 set -eu
 cd "$(dirname "$0")"
 

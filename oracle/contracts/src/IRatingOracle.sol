@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
 /// @notice Why a signed rating was not stored. Skipping, unlike reverting, cannot be used to hold up

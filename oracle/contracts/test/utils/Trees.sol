@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
 /// @dev The Merkle tree once more, straight from its definition and with arrays, to check `BatchTree`.
