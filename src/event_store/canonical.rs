@@ -306,7 +306,8 @@ fn fresh_facts(head: &CanonicalHead, standing: &Standing, end: u64) -> Option<St
                 // The additions keep the planner, which knows nothing of a young table, from
                 // walking the whole chain's index instead of the few newest positions.
                 parts.push(format!(
-                    "(position > {} AND chain_id + 0 = {chain_id} AND block_number + 0 <= {before})",
+                    "(position > {} AND chain_id + 0 = {chain_id}
+                      AND block_number + 0 <= {before})",
                     head.storage_position
                 ));
             }
