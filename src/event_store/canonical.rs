@@ -181,9 +181,15 @@ struct Standing {
 
 impl Standing {
     async fn at(snapshot: &mut Snapshot, end: u64) -> Result<Self, ReadError> {
+        // Finality only advances, so the last event of a chain says it; the cursors say which
+        // chains there are.
         let rows: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT chain_id, max(block_number) FROM event_store.events
-             WHERE kind >= 200 AND kind = 200 AND position <= $1 GROUP BY chain_id",
+            "SELECT cursors.chain_id, last.block_number FROM event_store.cursors
+             CROSS JOIN LATERAL (
+                 SELECT block_number FROM event_store.events
+                 WHERE kind >= 200 AND kind = 200 AND events.chain_id = cursors.chain_id
+                     AND position <= $1
+                 ORDER BY position DESC LIMIT 1) AS last",
         )
         .bind(i64::try_from(end).unwrap_or(i64::MAX))
         .fetch_all(snapshot.connection())
@@ -305,8 +311,11 @@ fn fresh_facts(head: &CanonicalHead, standing: &Standing, end: u64) -> Option<St
                 parts.push(format!(
                     "(chain_id = {chain_id} AND block_number > {before} AND block_number <= {now})"
                 ));
+                // The additions keep the planner, which knows nothing of a young table, from
+                // walking the whole chain's index instead of the few newest positions.
                 parts.push(format!(
-                    "(position > {} AND chain_id = {chain_id} AND block_number <= {before})",
+                    "(position > {} AND chain_id + 0 = {chain_id}
+                      AND block_number + 0 <= {before})",
                     head.storage_position
                 ));
             }
