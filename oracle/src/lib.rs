@@ -18,6 +18,7 @@ pub mod ethers;
 pub mod guard;
 pub mod key;
 pub mod outbox;
+mod outcome;
 pub mod policy;
 pub mod publish;
 pub mod report;

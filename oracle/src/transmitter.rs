@@ -8,29 +8,27 @@ use std::collections::BTreeMap;
 
 use alloy::consensus::TxEip1559;
 use alloy::eips::Encodable2718;
-use alloy::primitives::{B256, Bytes, TxKind, U256};
+use alloy::primitives::{Bytes, TxKind, U256};
 use alloy::sol_types::SolCall;
 use assay_domain::Word;
 use sqlx::PgPool;
 use tracing::{debug, info, warn};
 
-use crate::batch::OracleId;
+use crate::batch::{Batch, OracleId};
 use crate::chain::{Chain, ChainError, Head};
 use crate::contract::{IRatingOracle, SkipReason, compact, outcomes, read_words};
 use crate::council::Council;
 use crate::guard::{self, GuardError};
 use crate::key::GasKey;
 use crate::outbox::{Attempt, Leadership, OpenBatch, Outbox, Outcome, Quorum};
+use crate::outcome::judge;
 use crate::policy::{Finality, Policy};
 use crate::publish::{Progress, Publication, PublishError, Published, Stage};
 use crate::report::EntityKey;
-use crate::submission::{Fees, Inclusion, Intent, Landing, Observation, Phase, Step};
+use crate::submission::{Fees, Inclusion, Intent, Landing, Observation, Phase, Step, Submission};
 
-/// State changes of one batch in one turn at most: due, signed, sent, included, final.
+/// State changes of a batch in a turn at most: due, signed, sent, included, final.
 const CHANGES_PER_TURN: usize = 5;
-
-/// Seconds an improvement waits in the contract after the last stored rating (`UpdateRules`).
-const DWELL_SECONDS: u64 = 6 * 3_600;
 
 /// Gas of a transfer.
 const TRANSFER_GAS: u64 = 21_000;
@@ -46,8 +44,10 @@ pub(crate) struct Transmitter {
     gas_key: GasKey,
     policy: Policy,
     publication: Publication,
-    /// Head of the chain at the first turn.
-    begun_at_block: Option<u64>,
+    /// Turns taken, as far as it matters.
+    turns: u8,
+    /// Head of the chain when everything stored before had been sent by us.
+    begun_at_block: u64,
     /// What was brought since the start.
     pub(crate) published: Published,
     /// What a node said last about a broadcast, to explain a silence.
@@ -80,7 +80,8 @@ impl Transmitter {
             gas_key,
             policy: publication.policy,
             publication: publication.clone(),
-            begun_at_block: None,
+            turns: 0,
+            begun_at_block: 0,
             published: Published::default(),
             last_refusal: None,
         })
@@ -91,7 +92,11 @@ impl Transmitter {
     pub(crate) async fn turn(&mut self) -> Result<bool, PublishError> {
         self.leadership.confirm().await?;
         let head = self.chain.head().await?;
-        self.begun_at_block.get_or_insert(head.number);
+        // The first turn sends, so patience begins with the second.
+        if self.turns < 2 {
+            self.turns = self.turns.saturating_add(1);
+            self.begun_at_block = head.number;
+        }
         if self.drive_all(head).await? {
             return Ok(true);
         }
@@ -100,7 +105,7 @@ impl Transmitter {
             return Err(PublishError::Paused { oracle: self.oracle });
         }
         let policy = self.policy;
-        let deadline = |batch: &crate::batch::Batch| policy.deadline(batch.as_of_max(), head.time);
+        let deadline = |batch: &Batch| policy.deadline(batch.as_of_max(), head.time);
         let Some(id) = self.outbox.choose(head.time, council.epoch, deadline).await? else {
             return Ok(false);
         };
@@ -140,17 +145,17 @@ impl Transmitter {
     async fn advance(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
         // What a process before this one stored may never have been sent: patience starts anew, so
         // that the same bytes go out before dearer ones.
-        let since_block = open.submission.since_block;
-        open.submission.since_block = since_block.max(self.begun_at_block.unwrap_or_default());
+        let since_block = &mut open.submission.since_block;
+        *since_block = self.begun_at_block.max(*since_block);
         let seen = self.observe(open, head).await?;
         let was_pending = open.submission.is_pending();
         let (next, step) = open.submission.next(seen, self.policy.patience);
         let is_news = next != open.submission;
         match step {
-            Some(Step::Sign) => return self.sign(open, head).await,
+            Some(Step::Sign) => return self.sign(open).await,
             Some(Step::Prepare) => return self.prepare(open, head).await,
-            Some(Step::Bump) => return self.replace(open, Intent::Publish, head).await,
-            Some(Step::Cancel) => return self.replace(open, Intent::Cancel, head).await,
+            Some(Step::Bump) => return self.replace(open, Intent::Publish).await,
+            Some(Step::Cancel) => return self.replace(open, Intent::Cancel).await,
             Some(Step::Release) => self.release(open, next, head).await?,
             Some(Step::Settle) => {
                 let outcomes = self.outcomes(open, next.phase).await?;
@@ -213,7 +218,7 @@ impl Transmitter {
     }
 
     /// Clears each key with the guard, signs, and stores the quorum.
-    async fn sign(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
+    async fn sign(&mut self, open: &mut OpenBatch) -> Result<(), PublishError> {
         let council = self.council().await?;
         let (epoch, deadline) = (open.epoch, open.submission.deadline);
         let mut quorum = Quorum { bitmap: U256::ZERO, signatures: Vec::new() };
@@ -241,7 +246,7 @@ impl Transmitter {
         self.outbox.store_quorum(open.id, &quorum, &next).await?;
         open.submission = next;
         self.tell(Stage::Signed, open);
-        debug!(batch.id = open.id, block.number = head.number, "batch signed");
+        debug!(batch.id = open.id, "batch signed");
         Ok(())
     }
 
@@ -270,17 +275,12 @@ impl Transmitter {
             return Err(PublishError::TooMuchGas { gas_limit, gas_limit_max });
         }
         let Some(fees) = self.affordable(gas_limit).await? else { return Ok(()) };
-        self.store_attempt(open, Intent::Publish, to, input, gas_limit, fees, head).await
+        self.store_attempt(open, Intent::Publish, to, input, gas_limit, fees).await
     }
 
     /// Makes a transaction that replaces the newest one, or repeats that one if a replacement
     /// would cost too much.
-    async fn replace(
-        &mut self,
-        open: &mut OpenBatch,
-        intent: Intent,
-        head: Head,
-    ) -> Result<(), PublishError> {
+    async fn replace(&mut self, open: &mut OpenBatch, intent: Intent) -> Result<(), PublishError> {
         let market = self.chain.market_fees(self.policy.max_fee_wei_cap).await?;
         let newest = open.attempts.last().map(|attempt| (attempt.fees, attempt.gas_limit));
         let bumped = newest.zip(market).and_then(|((fees, gas_limit), market)| {
@@ -301,7 +301,7 @@ impl Transmitter {
             }
             Intent::Cancel => (TxKind::Call(self.gas_key.address()), Bytes::new(), TRANSFER_GAS),
         };
-        self.store_attempt(open, intent, to, input, gas_limit, fees, head).await
+        self.store_attempt(open, intent, to, input, gas_limit, fees).await
     }
 
     /// What a transaction should offer now, unless it would cost too much.
@@ -321,7 +321,6 @@ impl Transmitter {
     }
 
     /// Stores a transaction with its nonce, then sends it.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one transaction")]
     async fn store_attempt(
         &mut self,
         open: &mut OpenBatch,
@@ -330,11 +329,11 @@ impl Transmitter {
         input: Bytes,
         gas_limit: u64,
         fees: Fees,
-        head: Head,
     ) -> Result<(), PublishError> {
+        // The newest head: signing may have taken blocks.
+        let head = self.chain.head().await?;
         let sender = self.gas_key.address();
-        let next_nonce = self.chain.nonce(sender).await?;
-        let slot = self.outbox.attempt_slot(open, sender, next_nonce).await?;
+        let slot = self.outbox.attempt_slot(open, sender, self.chain.nonce(sender).await?).await?;
         let nonce = slot.nonce();
         let transaction = TxEip1559 {
             chain_id: self.oracle.chain_id,
@@ -381,7 +380,7 @@ impl Transmitter {
     async fn release(
         &mut self,
         open: &OpenBatch,
-        next: crate::submission::Submission,
+        next: Submission,
         head: Head,
     ) -> Result<(), PublishError> {
         let retry_at = head.time.saturating_add(self.policy.retry_seconds);
@@ -457,33 +456,8 @@ impl Transmitter {
     }
 
     fn tell(&self, stage: Stage, open: &OpenBatch) {
-        let tx_hash: Option<B256> = open.attempts.last().map(|attempt| attempt.tx_hash);
+        let tx_hash = open.attempts.last().map(|attempt| attempt.tx_hash);
         self.publication.observer.tell(&Progress { stage, batch: open.id, tx_hash });
-    }
-}
-
-/// What became of one word: `None` if the chain contradicts its own log, which a node that lags
-/// behind does.
-fn judge(ours: Word, stored: Option<Word>, logged: Option<Option<SkipReason>>) -> Option<Outcome> {
-    let is_rated = logged == Some(None);
-    if stored.is_some_and(|stored| stored.as_signed() == ours) {
-        return Some(Outcome::Rated);
-    }
-    if stored.is_some_and(|stored| stored.fields().seq >= ours.fields().seq) {
-        return Some(if is_rated { Outcome::Rated } else { Outcome::Passed });
-    }
-    match logged {
-        Some(None) | Some(Some(SkipReason::NotNewer)) => None,
-        None => Some(Outcome::Released { retry_at: None }),
-        Some(Some(SkipReason::Unfit(_))) => Some(Outcome::Refused),
-        Some(Some(SkipReason::Future)) => {
-            Some(Outcome::Released { retry_at: Some(ours.fields().as_of) })
-        }
-        Some(Some(SkipReason::Dwell)) => {
-            let stored_at = stored
-                .map_or(0, |stored| stored.fields().as_of.saturating_add(stored.lag().into()));
-            Some(Outcome::Released { retry_at: Some(stored_at.saturating_add(DWELL_SECONDS)) })
-        }
     }
 }
 
