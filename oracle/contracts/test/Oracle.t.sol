@@ -314,11 +314,16 @@ contract OracleUnitTest is OracleTest {
     }
 
     function readAll(bytes32 entity, uint256 maxAge) internal view returns (bytes[5] memory answers) {
-        (, answers[0]) = address(oracle).staticcall(abi.encodeCall(oracle.raw, (entity)));
-        (, answers[1]) = address(oracle).staticcall(abi.encodeCall(oracle.rating, (entity)));
-        (, answers[2]) = address(oracle).staticcall(abi.encodeCall(oracle.ratingFast, (entity, maxAge)));
-        (, answers[3]) = address(oracle).staticcall(abi.encodeCall(oracle.ratingNoOlderThan, (entity, maxAge)));
-        (, answers[4]) = address(oracle).staticcall(abi.encodeCall(oracle.tryRating, (entity, maxAge)));
+        answers[0] = answerTo(abi.encodeCall(oracle.raw, (entity)));
+        answers[1] = answerTo(abi.encodeCall(oracle.rating, (entity)));
+        answers[2] = answerTo(abi.encodeCall(oracle.ratingFast, (entity, maxAge)));
+        answers[3] = answerTo(abi.encodeCall(oracle.ratingNoOlderThan, (entity, maxAge)));
+        answers[4] = answerTo(abi.encodeCall(oracle.tryRating, (entity, maxAge)));
+    }
+
+    function answerTo(bytes memory question) internal view returns (bytes memory) {
+        (bool ok, bytes memory answer) = address(oracle).staticcall(question);
+        return abi.encode(ok, answer);
     }
 
     function test_pause_and_unpause_once() external {
