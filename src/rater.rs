@@ -18,9 +18,7 @@ use assay_domain::rating::Rating;
 use assay_domain::rationale::rationale;
 use assay_domain::state::ChainState;
 use assay_domain::word::Word;
-use assay_domain::{
-    AvsId, BlockRef, ChainId, EntityKind, Event, Fact, OperatorSetId, RatedEntity,
-};
+use assay_domain::{AvsId, BlockRef, ChainId, EntityKind, Event, Fact, OperatorSetId, RatedEntity};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -195,9 +193,7 @@ impl Rater {
         };
         let (mut engine, log) = self
             .store
-            .fold_canonical(Some(end), start, |engine, found| {
-                engine.fact(&found.fact, &found.hash)
-            })
+            .fold_canonical(Some(end), start, |engine, found| engine.fact(&found.fact, &found.hash))
             .await?;
         engine.finish()?;
         Ok(Live { engine, log, revision })
@@ -246,8 +242,7 @@ impl Rater {
             .collect();
         let writer = &mut live.engine.observer;
         let mut appender = self.store.begin_append().await?;
-        let found =
-            read_checkpoint(appender.connection(), self.methodology.hash()).await?;
+        let found = read_checkpoint(appender.connection(), self.methodology.hash()).await?;
         let actions = std::mem::take(&mut writer.actions);
         if let Some(known) = writer.restates.take() {
             restate(&mut appender, &actions, known).await?;
@@ -268,8 +263,7 @@ impl Rater {
         writer.read_model.flush(connection).await?;
         write_reports(connection, &std::mem::take(&mut writer.reports)).await?;
         write_chains(connection, &chain_ids, &unmapped).await?;
-        let checkpoint =
-            Checkpoint { storage_position: log.storage_position, head, revision };
+        let checkpoint = Checkpoint { storage_position: log.storage_position, head, revision };
         write_checkpoint(connection, checkpoint, self.methodology.hash()).await?;
         appender.commit().await?;
         writer.checkpoint = Some(checkpoint);
@@ -394,7 +388,8 @@ fn rationale_of(rating: &Rating, chain: &ChainState, methodology: &Methodology) 
         return json!({ "rests_on": rests_on, "warnings": warnings });
     };
     let changes = sensitivities(chain, &rating.entity, When::at(rating.at), methodology);
-    let told = rationale(rated.grade, &rated.attribution, &rated.uncertainty, &changes, methodology);
+    let told =
+        rationale(rated.grade, &rated.attribution, &rated.uncertainty, &changes, methodology);
     rests_on.extend(told.limits);
     json!({
         "summary": told.headline,

@@ -14,9 +14,7 @@ use assay_domain::rating::{Assessed, Occasion, Rating, Standing};
 use assay_domain::state::{ChainState, CorruptHistory};
 use assay_domain::surveillance::WatchTrigger;
 use assay_domain::word::WordOutOfRange;
-use assay_domain::{
-    BlockRef, ChainId, Event, Fact, FactKey, OperatorSetId, RatedEntity, State,
-};
+use assay_domain::{BlockRef, ChainId, Event, Fact, FactKey, OperatorSetId, RatedEntity, State};
 
 /// Folding or rating failed. The store is corrupt or the model has a bug; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +69,7 @@ impl<O: Observer> Engine<O> {
         seqs: &BTreeMap<RatedEntity, u32>,
         observer: O,
     ) -> Self {
-        let standings = seqs
-            .iter()
-            .map(|(entity, seq)| (*entity, Standing::after(*seq)))
-            .collect();
+        let standings = seqs.iter().map(|(entity, seq)| (*entity, Standing::after(*seq))).collect();
         Self {
             observer,
             state: State::default(),
@@ -170,8 +165,7 @@ impl<O: Observer> Engine<O> {
         let horizon = When::look_ahead(at, methodology);
         let projected = assess::assess(chain, &entity, horizon, methodology);
         let head = self.canonicalizer.head();
-        let assessed =
-            Assessed { entity, at, head, occasion, opinion, projected: &projected };
+        let assessed = Assessed { entity, at, head, occasion, opinion, projected: &projected };
         let rating = self
             .standings
             .entry(entity)
@@ -222,9 +216,7 @@ const fn watch_trigger(event: &Event) -> Option<WatchTrigger> {
             Some(WatchTrigger::SlasherUpdated)
         }
         Event::OperatorSlashed { .. } => Some(WatchTrigger::OperatorSlashed),
-        Event::StrategyAddedToOperatorSet { .. } => {
-            Some(WatchTrigger::StrategyAddedToOperatorSet)
-        }
+        Event::StrategyAddedToOperatorSet { .. } => Some(WatchTrigger::StrategyAddedToOperatorSet),
         Event::AllocationDelaySet { .. } => Some(WatchTrigger::AllocationDelayBelowExit),
         Event::AvsMetadataUriUpdated { .. } => Some(WatchTrigger::MetadataOrRulesetChanged),
         _ => None,

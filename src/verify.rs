@@ -168,9 +168,8 @@ async fn compare_read_model(
                  EXCEPT SELECT to_jsonb(k) - 'recorded_at' FROM kept_{table} k)
              ) differing LIMIT 1"
         );
-        let row: Option<String> = sqlx::query_scalar(AssertSqlSafe(differing))
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let row: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(differing)).fetch_optional(&mut *transaction).await?;
         if let Some(row) = row {
             return Err(VerificationError::OtherRow { table, row });
         }

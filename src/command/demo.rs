@@ -1,18 +1,17 @@
 //! `assay demo`: the whole main job on the real mainnet slashing ledger, on this machine alone.
 
-use std::io::Cursor;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use assay::chain::import::OpenInput;
 use clap::Args;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::database::DatabaseArgs;
+use super::database::{DatabaseArgs, Open};
 use super::feed;
-use super::import::{Imported, import};
+use super::import::{Imported, archive_input, import};
 use super::progress::during;
 use super::say;
 use super::story::{self, Row};
@@ -39,10 +38,7 @@ pub(super) struct DemoArgs {
 pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let open = database.open().await?;
-    let input: OpenInput = Box::new(|| Ok(Box::new(Cursor::new(LEDGER))));
-    let imported = import(&open.store().await?, input, MAINNET)
-        .await
-        .context("the shipped ledger was not imported")?;
+    let imported = import_ledger(&open).await.context("the shipped ledger was not imported")?;
     let rated = during("rating", open.rater().await?.catch_up()).await?;
     let reader = open.reader().await?;
     let feed = feed::publish(&open).await?;
@@ -74,13 +70,17 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
     serve(reader, &args, &feed).await
 }
 
+/// Appends the shipped ledger, through the same path as any archive.
+async fn import_ledger(open: &Open) -> anyhow::Result<Imported> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(LEDGER)?;
+    let input = archive_input(file.path(), MAINNET)?;
+    import(&open.store().await?, input, MAINNET).await
+}
+
 fn opening(imported: &Imported, actions: usize) -> String {
-    let counts: Vec<String> = imported
-        .report
-        .events
-        .iter()
-        .map(|(name, count)| format!("{count} {name}"))
-        .collect();
+    let counts: Vec<String> =
+        imported.report.events.iter().map(|(name, count)| format!("{count} {name}")).collect();
     format!(
         "The mainnet slashing ledger: {}.\n{} of them are new here; {} rating actions follow.",
         counts.join(", "),
@@ -105,8 +105,7 @@ fn rows_as_json(rows: &[Row]) -> Vec<Value> {
 }
 
 async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Result<()> {
-    let router =
-        assay_graphql::router(pool, assay_graphql::ApiConfig { lag_blocks_max: None });
+    let router = assay_graphql::router(pool, assay_graphql::ApiConfig { lag_blocks_max: None });
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", args.listen)
     })?;
@@ -134,4 +133,3 @@ async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Resu
         .await
         .context("the server failed")
 }
-

@@ -101,10 +101,8 @@ pub(super) async fn publish(open: &Open) -> anyhow::Result<Feed> {
     };
     let newest = newest_report_time(&pool).await?;
     let clock = newest.saturating_add(LAG_SECONDS).to_string();
-    let anvil = tokio::task::spawn_blocking(move || {
-        Anvil::start(&path, &["--timestamp", &clock])
-    })
-    .await??;
+    let anvil = tokio::task::spawn_blocking(move || Anvil::start(&path, &["--timestamp", &clock]))
+        .await??;
     let chain = Chain::connect(anvil.rpc_url(), DEVELOPMENT_CHAIN).await?;
     let gas_key = PrivateKeySigner::random();
     let payer = gas_key.address();
@@ -126,8 +124,7 @@ pub(super) async fn publish(open: &Open) -> anyhow::Result<Feed> {
         policy: Policy::development(),
         observer: Observer::silent(),
     };
-    let published =
-        during("publishing the ratings", publish_once(&pool, &publication)).await?;
+    let published = during("publishing the ratings", publish_once(&pool, &publication)).await?;
     Ok(Feed { anvil, oracle: deployed.address, published: published.ratings })
 }
 
@@ -146,7 +143,9 @@ fn install_anvil() -> anyhow::Result<()> {
         .args(["ci", "--no-audit", "--no-fund"])
         .current_dir(npm_folder())
         .output()
-        .context("anvil is not there and npm cannot be started: install Node, or put anvil on PATH")?;
+        .context(
+            "anvil is not there and npm cannot be started: install Node, or put anvil on PATH",
+        )?;
     if !output.status.success() {
         bail!("npm ci in oracle failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -171,7 +170,8 @@ async fn newest_reports(pool: &PgPool) -> anyhow::Result<Vec<(EntityKey, U256)>>
     .await?;
     rows.into_iter()
         .map(|(key, word)| {
-            let key = B256::try_from(key.as_slice()).context("a key in the outbox is not 32 bytes")?;
+            let key =
+                B256::try_from(key.as_slice()).context("a key in the outbox is not 32 bytes")?;
             let word = B256::try_from(word.as_slice()).context("a word is not 32 bytes")?;
             Ok((EntityKey(key), word.into()))
         })

@@ -1,9 +1,12 @@
 //! `assay import`: history from a file, through the same path as live logs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use alloy::rpc::types::Log;
+use anyhow::{Context as _, bail};
+use assay::archive::{self, Archive, ArchiveError};
 use assay::chain::decode::Decoder;
 use assay::chain::deployment::Contracts;
 use assay::chain::import::{Import, ImportReport, OpenInput};
@@ -13,6 +16,9 @@ use clap::Args;
 
 use super::database::DatabaseArgs;
 use super::progress::during;
+
+/// An archive's first line is shorter than this.
+const HEADER_BYTES_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -40,8 +46,12 @@ pub(super) async fn run(database: &DatabaseArgs, args: ImportArgs) -> anyhow::Re
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     let open = database.open().await?;
     let store = open.store().await?;
-    let path = args.file.clone();
-    let input: OpenInput = Box::new(move || Ok(Box::new(std::fs::File::open(&path)?)));
+    let input = if is_archive(&args.file)? {
+        archive_input(&args.file, args.chain_id)?
+    } else {
+        let path = args.file.clone();
+        Box::new(move || Ok(Box::new(std::fs::File::open(&path)?) as Box<dyn Read + Send>))
+    };
     let imported = import(&store, input, args.chain_id)
         .await
         .with_context(|| format!("{} was not imported", args.file.display()))?;
@@ -69,6 +79,49 @@ pub(super) async fn run(database: &DatabaseArgs, args: ImportArgs) -> anyhow::Re
     Ok(())
 }
 
+/// Whether the file is an archive of Assay's, by its first line.
+fn is_archive(path: &Path) -> anyhow::Result<bool> {
+    let file = std::fs::File::open(path)?;
+    let Ok(decoder) = zstd::Decoder::new(file) else { return Ok(false) };
+    let mut line = String::new();
+    let read = BufReader::new(decoder).take(HEADER_BYTES_MAX).read_line(&mut line);
+    Ok(read.is_ok() && archive::is_header(line.trim_end()))
+}
+
+/// The logs of an archive, which is read to its end and found whole first.
+pub(super) fn archive_input(path: &Path, chain_id: ChainId) -> anyhow::Result<OpenInput> {
+    let archive = Archive::open(path)?;
+    let found = archive.header().chain_id;
+    if found != chain_id {
+        bail!("{} is an archive of chain {found}, not of {chain_id}", path.display());
+    }
+    Ok(Box::new(move || {
+        let logs = archive.logs().map_err(std::io::Error::other)?;
+        Ok(Box::new(LogLines { logs: Box::new(logs), line: std::io::Cursor::default() }))
+    }))
+}
+
+/// Logs as the lines they would be in a plain file.
+struct LogLines {
+    logs: Box<dyn Iterator<Item = Result<Log, ArchiveError>> + Send>,
+    line: std::io::Cursor<Vec<u8>>,
+}
+
+impl Read for LogLines {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = self.line.read(into)?;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            let Some(log) = self.logs.next() else { return Ok(0) };
+            let mut line = serde_json::to_vec(&log.map_err(std::io::Error::other)?)?;
+            line.push(b'\n');
+            self.line = std::io::Cursor::new(line);
+        }
+    }
+}
+
 /// Reads the whole input and finds it good before anything is appended.
 pub(super) async fn import(
     store: &EventStore,
@@ -77,8 +130,7 @@ pub(super) async fn import(
 ) -> anyhow::Result<Imported> {
     let decoder = Decoder::new(Contracts::of_chain(chain_id)?);
     let import = Import::read(input, &decoder)?;
-    let mut imported =
-        Imported { report: import.report().clone(), appended: 0, skipped: 0 };
+    let mut imported = Imported { report: import.report().clone(), appended: 0, skipped: 0 };
     for batch in import.batches()? {
         let appended = store.append(&batch?).await?;
         imported.appended += appended.appended;

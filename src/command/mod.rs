@@ -20,11 +20,14 @@ use clap::{Parser, Subcommand};
 
 /// Credit ratings for Ethereum restaking that anyone can replay.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:\n  \
+#[command(
+    version,
+    after_help = "Examples:\n  \
     assay demo --once                 rate the shipped mainnet ledger, show the ratings, stop\n  \
     assay import logs.jsonl --chain-id 1\n  \
     assay query graphql/operations/01-leaderboard.graphql\n  \
-    assay verify                      recompute every hash and every rating action")]
+    assay verify                      recompute every hash and every rating action"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     database: database::DatabaseArgs,

@@ -54,7 +54,12 @@ pub(super) struct RunArgs {
 #[derive(Debug, Args)]
 struct PublishArgs {
     /// Publish to this oracle contract.
-    #[arg(long, requires = "oracle_rpc_url", requires = "signer_keystore", requires = "gas_keystore")]
+    #[arg(
+        long,
+        requires = "oracle_rpc_url",
+        requires = "signer_keystore",
+        requires = "gas_keystore"
+    )]
     oracle: Option<Address>,
     /// The node that serves the oracle contract's chain.
     #[arg(long, env = "ASSAY_ORACLE_RPC_URL", hide_env_values = true)]

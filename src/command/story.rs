@@ -56,9 +56,8 @@ pub(super) async fn rows(pool: &PgPool, block: Option<u64>) -> anyhow::Result<Ve
                 interval { lowPpt highPpt } coveragePpm outlook position block { number }
                 attribution { block points } rationale { warnings } } }
             pageInfo { hasNextPage endCursor } } }";
-    let as_of = block.map_or(Value::Null, |number| {
-        json!({ "block": { "chainId": 1, "number": number } })
-    });
+    let as_of =
+        block.map_or(Value::Null, |number| json!({ "block": { "chainId": 1, "number": number } }));
     let mut rows = Vec::new();
     let mut after = Value::Null;
     loop {
@@ -155,13 +154,19 @@ fn ratings_table(rows: &[Row]) -> String {
     let mut rated: Vec<&Row> = rows.iter().filter(|row| row.grade.is_some()).collect();
     rated.sort_by_key(|row| (row.kind.clone(), std::cmp::Reverse(row.expected_loss_ppt)));
     let mut table = table(&[
-        "entity", "grade", "expected loss", "90 % interval", "coverage", "outlook", "main driver",
+        "entity",
+        "grade",
+        "expected loss",
+        "90 % interval",
+        "coverage",
+        "outlook",
+        "main driver",
     ]);
     for row in rated {
         let share = |ppt: u64| format!("{} %", percent(ppt));
-        let interval = row.interval.map_or_else(String::new, |(low, high)| {
-            format!("{} .. {}", share(low), share(high))
-        });
+        let interval = row
+            .interval
+            .map_or_else(String::new, |(low, high)| format!("{} .. {}", share(low), share(high)));
         table.add_row([
             short(&row.slug),
             row.label.clone(),
@@ -258,7 +263,8 @@ fn fate(row: &Row, slashed: &[(String, u64)]) -> String {
 
 /// Sets that slashed, and when.
 async fn slashed_later(pool: &PgPool) -> anyhow::Result<Vec<(String, u64)>> {
-    const QUERY: &str = "{ slashings(first: 100) { nodes { operatorSet { slug } block { number } } } }";
+    const QUERY: &str =
+        "{ slashings(first: 100) { nodes { operatorSet { slug } block { number } } } }";
     let answer = assay_graphql::execute(pool, QUERY, Value::Null).await;
     let answer: Value = serde_json::from_str(&answer)?;
     if let Some(errors) = answer.get("errors") {

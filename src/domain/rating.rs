@@ -148,8 +148,7 @@ impl Standing {
     ) -> Result<Rating, WordOutOfRange> {
         let before = self.said;
         let opinion = &assessed.opinion;
-        let refusal = not_rated(&opinion.profile, methodology)
-            .filter(|_| !opinion.is_default);
+        let refusal = not_rated(&opinion.profile, methodology).filter(|_| !opinion.is_default);
         let verdict = match refusal {
             Some(reason) => Err(reason),
             None => Ok(self.rated(&assessed, methodology)),
@@ -208,8 +207,7 @@ impl Standing {
         } else {
             let (next, moved) =
                 now.step(expected_loss, &methodology.scale, &methodology.surveillance);
-            let jumps =
-                raw.notches_below(now.grade) >= methodology.surveillance.jump_notches;
+            let jumps = raw.notches_below(now.grade) >= methodology.surveillance.jump_notches;
             match (assessed.occasion, moved) {
                 (Occasion::EpochEnd, _) => next,
                 (Occasion::Trigger, Some(GradeMove::Downgraded { .. })) if jumps => next,
@@ -229,15 +227,13 @@ impl Standing {
         let projected = assessed.projected;
         let caps = with_coverage_cap(&projected.caps, &projected.profile, methodology);
         let model = methodology.scale.grade(projected.profile.expected_loss());
-        let projected =
-            if projected.is_default { Grade::D } else { capped(model, &caps) };
+        let projected = if projected.is_default { Grade::D } else { capped(model, &caps) };
         let window = usize::from(methodology.surveillance.outlook_better_epochs);
         self.projections.push_back(projected);
         while self.projections.len() > window {
             self.projections.pop_front();
         }
-        let found =
-            outlook(grade, self.projections.make_contiguous(), &methodology.surveillance);
+        let found = outlook(grade, self.projections.make_contiguous(), &methodology.surveillance);
         if assessed.occasion == Occasion::Trigger {
             self.projections.pop_back();
         }
@@ -326,8 +322,7 @@ fn decide(before: Option<Said>, rated: Option<&Rated>) -> (Option<RatingActionKi
         Some(said) if now.grade > said.grade => Some(RatingActionKind::Downgraded),
         Some(said) if now.grade < said.grade => Some(RatingActionKind::Upgraded),
         Some(said)
-            if now.outlook != said.outlook
-                || now.is_watch_negative != said.is_watch_negative =>
+            if now.outlook != said.outlook || now.is_watch_negative != said.is_watch_negative =>
         {
             Some(RatingActionKind::Affirmed)
         }

@@ -70,6 +70,15 @@ pub struct Preimage {
     hasher: Sha256,
 }
 
+/// The canonical hash of a log that holds these facts, in order, and nothing else.
+pub fn canonical_hash<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> B256 {
+    let mut preimage = Preimage::new();
+    facts.into_iter().fold(*CANONICAL_GENESIS, |previous, fact| {
+        preimage.set_fact(fact);
+        preimage.hash_after(&previous)
+    })
+}
+
 impl Preimage {
     /// An empty buffer.
     pub fn new() -> Self {

@@ -21,6 +21,7 @@ mod walk;
 pub use appender::{Appender, Head, NOTIFY_CHANNEL, own_fact};
 pub use batch::{Appended, Batch, Header, Revert};
 pub use canonical::{CanonicalFact, CanonicalHead, Extension};
+pub use codec::canonical_hash;
 pub use error::AppendError;
 pub use postgres::{Cursor, EventStore};
 pub use read::Corruption;

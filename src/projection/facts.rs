@@ -3,9 +3,7 @@
 use assay_domain::canonical::CanonicalHead;
 use assay_domain::event::Event;
 use assay_domain::state::{ChainState, Membership, Slash};
-use assay_domain::{
-    AvsId, Fact, OperatorId, OperatorSetId, RatedEntity, StrategyId,
-};
+use assay_domain::{AvsId, Fact, OperatorId, OperatorSetId, RatedEntity, StrategyId};
 
 use super::ReadModel;
 use super::copy::bytes_item;

@@ -45,9 +45,7 @@ impl ReadModel {
             .integer(rating.at.timestamp)
             .bytes(hash.as_slice())
             .optional(rating.report, |row, word| row.integer(word.fields().seq))
-            .optional(rating.report, |row, word| {
-                row.bytes(&word.pack().to_be_bytes::<32>())
-            })
+            .optional(rating.report, |row, word| row.bytes(&word.pack().to_be_bytes::<32>()))
             .end();
     }
 
@@ -134,7 +132,8 @@ fn attribution(rated: &Rated) -> Value {
             })
         })
         .collect();
-    lines.extend(rated.attribution.caps.iter().map(|cap| extra_line(cap.reason.name(), cap.points)));
+    lines
+        .extend(rated.attribution.caps.iter().map(|cap| extra_line(cap.reason.name(), cap.points)));
     Value::Array(lines)
 }
 

@@ -14,7 +14,7 @@ use crate::chain_decode::mainnet;
 use crate::chain_import::input;
 
 /// The shared data, if this machine has it. In CI it must be there.
-fn shared(file: &str) -> Option<PathBuf> {
+pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let root = std::env::var_os("ASSAY_SHARED").map_or_else(beside, PathBuf::from);
     let path = root.join("data").join(file);

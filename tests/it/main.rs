@@ -9,6 +9,7 @@ mod chain_store;
 mod chain_world;
 mod cluster;
 mod graphql;
+mod ledger;
 mod mock_node;
 mod oracle;
 mod oracle_crash;
