@@ -14,6 +14,7 @@ mod model_support;
 mod model_surveillance;
 mod scores;
 mod special;
+mod state;
 mod vectors;
 mod vectors_loss;
 mod vectors_models;
