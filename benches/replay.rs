@@ -4,7 +4,7 @@
 //! then in turns (a) `psql -c "COPY … TO STDOUT (FORMAT binary)"` to nowhere and (b) a replay:
 //! read, check positions and hashes, decode, canonical hash. CPU seconds are user and system time
 //! of this process, its children, and every process of the cluster, from `/proc`; Linux only.
-//! Numbers and how to read them: `/docs/operations.md`; run it by `benches/replay.sh --json`.
+//! Run it by `benches/replay.sh --json`; the last line is the report.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

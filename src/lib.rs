@@ -1,6 +1,7 @@
 //! The imperative shell of Assay.
 //!
-//! Read in this order: `event_store`, `chain`.
+//! Read in this order: `event_store`, `chain`; below them `db` and `cluster`, beside them
+//! `archive`.
 
 pub mod archive;
 pub mod chain;

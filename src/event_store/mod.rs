@@ -5,7 +5,7 @@
 //! Nothing here decides what a fact means.
 //!
 //! Read in this order: `batch` (what comes in), `codec` (what a row is), `appender` and
-//! `postgres` (in), `read` and `canonical` (out), `verify`.
+//! `ingest` (in), `walk`, `read` and `canonical` (out), `verify`.
 
 pub mod appender;
 pub mod batch;
@@ -16,6 +16,7 @@ mod ingest;
 pub mod postgres;
 pub mod read;
 pub mod verify;
+mod walk;
 
 pub use appender::{Appender, Head, NOTIFY_CHANNEL, own_fact};
 pub use batch::{Appended, Batch, Header, Revert};
@@ -38,7 +39,7 @@ mod tests {
             let _appended = store.append_own(&batch.facts, None).await;
             let _verified = store.verify().await;
             let start = || 0;
-            let apply = |_: &mut i32, _| Ok::<(), std::fmt::Error>(());
+            let apply = |_: &mut i32, _: &_| Ok::<(), std::fmt::Error>(());
             let _folded = store.fold_canonical(None, start, apply).await;
             let _read = store.for_each(0, None, |_| Ok::<(), std::fmt::Error>(())).await;
             let _read = store.read_own(&[], 0, |_| Ok::<(), std::fmt::Error>(())).await;

@@ -14,7 +14,8 @@ use super::codec::Preimage;
 use super::error::AppendError;
 use super::postgres::{EventStore, read_cursor, read_orphans, to_hash};
 use super::read::Corruption;
-use super::read::{FoldError, ReadError, Snapshot, Stop};
+use super::read::{FoldError, ReadError};
+use super::walk::{Check, Snapshot, Stop};
 
 /// What a sound store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl EventStore {
         let mut snapshot = Snapshot::begin(&self.pool).await?;
         let mut told = Told::default();
         let walked = snapshot
-            .walk(0, None, |row, _, _| {
+            .walk(0, None, Check::EveryHash, |row, _, _| {
                 let fact = row.to_fact().map_err(|bad| Stop::Corrupt(bad.into()))?;
                 told.note(&fact);
                 Ok::<(), Stop<std::convert::Infallible>>(())
@@ -113,8 +114,8 @@ impl EventStore {
                     Some(hash) if row.position == bad => {
                         previous = Some(preimage.hash_after(&hash))
                     }
-                    Some(hash) => is_hash_bad = preimage.hash_after(&hash) == row.hash,
-                    None => previous = Some(row.hash),
+                    Some(hash) => is_hash_bad = Some(preimage.hash_after(&hash)) == row.hash,
+                    None => previous = row.hash,
                 }
                 Ok::<(), Stop<std::convert::Infallible>>(())
             })

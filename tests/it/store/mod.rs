@@ -42,8 +42,8 @@ async fn read_all(store: &EventStore) -> Vec<Fact> {
 
 /// The canonical log as it was at a storage position.
 async fn canonical(store: &EventStore, up_to: Option<u64>) -> (Vec<CanonicalFact>, CanonicalHead) {
-    let apply = |facts: &mut Vec<CanonicalFact>, fact| {
-        facts.push(fact);
+    let apply = |facts: &mut Vec<CanonicalFact>, fact: &CanonicalFact| {
+        facts.push(fact.clone());
         Ok::<(), Infallible>(())
     };
     store.fold_canonical(up_to, Vec::new, apply).await.expect("a sound store")

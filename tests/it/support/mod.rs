@@ -24,10 +24,10 @@ pub(crate) struct TestDatabase {
 /// The server all tests of this process use.
 struct Server {
     /// Kept so that it is not stopped; its watcher stops it when this process ends.
-    _cluster: Option<Cluster>,
+    cluster: Option<Cluster>,
     url: String,
-    is_external: bool,
-    template: String,
+    /// What to copy instead of migrating anew. On a server of others nothing is left behind.
+    template: Option<&'static str>,
 }
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -38,14 +38,22 @@ pub(crate) async fn database() -> TestDatabase {
     let server = tokio::task::spawn_blocking(|| SERVER.get_or_init(start)).await.expect("a server");
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("assay_test_{}_{number}", std::process::id());
-    let create = format!("CREATE DATABASE {name} TEMPLATE {}", server.template);
-    admin(&server.url, &create).await;
-    TestDatabase { url: with_database(&server.url, &name), name }
+    let url = with_database(&server.url, &name);
+    match &server.template {
+        Some(template) => {
+            admin(&server.url, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        }
+        None => {
+            admin(&server.url, &format!("CREATE DATABASE {name}")).await;
+            migrate(&url).await;
+        }
+    }
+    TestDatabase { url, name }
 }
 
 /// Whether the server is one that others own: then it may ask for passwords.
 pub(crate) fn is_external() -> bool {
-    SERVER.get().is_some_and(|server| server.is_external)
+    SERVER.get().is_some_and(|server| server.cluster.is_none())
 }
 
 impl TestDatabase {
@@ -68,7 +76,7 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let Some(server) = SERVER.get().filter(|server| server.is_external) else { return };
+        let Some(server) = SERVER.get().filter(|server| server.cluster.is_none()) else { return };
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         // The test's own runtime may be going down.
         let dropped = std::thread::spawn(move || block_on(admin(&server.url, &drop))).join();
@@ -77,33 +85,30 @@ impl Drop for TestDatabase {
 }
 
 fn start() -> Server {
-    let template = format!("assay_template_{}", std::process::id());
-    let (cluster, url) = match std::env::var("DATABASE_URL") {
-        Ok(url) => (None, url),
-        Err(_) => {
-            let config = ClusterConfig {
-                data_dir: None,
-                binaries: None,
-                durability: Durability::Throwaway,
-                install: Install::Refused,
-            };
-            let cluster = Cluster::start(&config).expect("a Postgres for the tests");
-            let url = cluster.url();
-            (Some(cluster), url)
-        }
+    if let Ok(url) = std::env::var("DATABASE_URL") {
+        return Server { cluster: None, url, template: None };
+    }
+    let config = ClusterConfig {
+        data_dir: None,
+        binaries: None,
+        durability: Durability::Throwaway,
+        install: Install::Refused,
     };
-    let is_external = cluster.is_none();
-    let server = Server { _cluster: cluster, url, is_external, template };
+    let cluster = Cluster::start(&config).expect("a Postgres for the tests");
+    let (url, template) = (cluster.url(), "assay_template");
     std::thread::scope(|scope| {
-        scope.spawn(|| block_on(make_template(&server)));
+        scope.spawn(|| {
+            block_on(async {
+                admin(&url, &format!("CREATE DATABASE {template}")).await;
+                migrate(&with_database(&url, template)).await;
+            });
+        });
     });
-    server
+    Server { cluster: Some(cluster), url, template: Some(template) }
 }
 
-async fn make_template(server: &Server) {
-    admin(&server.url, &format!("CREATE DATABASE {}", server.template)).await;
-    let url = with_database(&server.url, &server.template);
-    db::connect(&url).await.expect("the template answers").migrate().await.expect("migrations");
+async fn migrate(url: &str) {
+    db::connect(url).await.expect("the database answers").migrate().await.expect("migrations");
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
