@@ -27,8 +27,8 @@ async fn resume(chain: &ScriptedSource, store: &EventStore) -> StoredIngest {
 }
 
 async fn canonical(store: &EventStore) -> (Vec<Fact>, B256) {
-    let apply = |facts: &mut Vec<Fact>, canonical: assay::event_store::CanonicalFact| {
-        facts.push(canonical.fact);
+    let apply = |facts: &mut Vec<Fact>, canonical: &assay::event_store::CanonicalFact| {
+        facts.push(canonical.fact.clone());
         Ok::<_, std::convert::Infallible>(())
     };
     let (facts, head) = store.fold_canonical(None, Vec::new, apply).await.unwrap();
