@@ -44,6 +44,9 @@ impl Sink for EventStore {
     type Error = AppendError;
 
     async fn resume(&mut self, chain_id: ChainId) -> Result<Resume, AppendError> {
+        // A process that was killed while it committed leaves Postgres at work. Whoever reads the
+        // cursor before that ends continues from a state that is no longer true: wait in line.
+        self.begin_append().await?.commit().await?;
         let Some(cursor) = self.cursor(chain_id).await? else { return Ok(Resume::default()) };
         Ok(Resume {
             next_block: cursor.next_block,

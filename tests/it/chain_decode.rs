@@ -147,13 +147,13 @@ fn every_declared_event_decodes_to_the_values_it_was_encoded_from() {
 
 /// What each form must become, written by hand.
 fn forms() -> Vec<(ChainLog, Event)> {
-    use Contract::{
-        AllocationManager, AvsDirectory, DelegationManager, EigenPodManager, PermissionController,
-        StrategyManager,
-    };
+    [forms_of_two_releases(), forms_of_one_release()].concat()
+}
+
+fn forms_of_two_releases() -> Vec<(ChainLog, Event)> {
+    use Contract::{DelegationManager, StrategyManager};
     let details = DynSolValue::Tuple(vec![address(9), address(3), uint(50, 32)]);
     let (operator, staker, strategy) = (OperatorId(a(1)), StakerId(a(2)), StrategyId(a(4)));
-    let operator_set = OperatorSetId { avs: AvsId(a(5)), id: 6 };
     let approver = a(3);
     vec![
         (
@@ -208,6 +208,14 @@ fn forms() -> Vec<(ChainLog, Event)> {
                 total_slashed_shares: U256::from(11),
             },
         ),
+    ]
+}
+
+fn forms_of_one_release() -> Vec<(ChainLog, Event)> {
+    use Contract::{AllocationManager, AvsDirectory, EigenPodManager, PermissionController};
+    let (operator, staker, strategy) = (OperatorId(a(1)), StakerId(a(2)), StrategyId(a(4)));
+    let operator_set = OperatorSetId { avs: AvsId(a(5)), id: 6 };
+    vec![
         (
             emit(
                 AllocationManager,

@@ -27,8 +27,8 @@ async fn resume(chain: &ScriptedSource, store: &EventStore) -> StoredIngest {
 }
 
 async fn canonical(store: &EventStore) -> (Vec<Fact>, B256) {
-    let apply = |facts: &mut Vec<Fact>, canonical: assay::event_store::CanonicalFact| {
-        facts.push(canonical.fact);
+    let apply = |facts: &mut Vec<Fact>, canonical: &assay::event_store::CanonicalFact| {
+        facts.push(canonical.fact.clone());
         Ok::<_, std::convert::Infallible>(())
     };
     let (facts, head) = store.fold_canonical(None, Vec::new, apply).await.unwrap();
@@ -54,7 +54,7 @@ async fn look(
         let step = match &mut patience {
             None => Some(ingest.step().await),
             Some(micros) => {
-                *micros += *micros / 4 + 50;
+                *micros += *micros / 2 + 200;
                 tokio::time::timeout(Duration::from_micros(*micros), ingest.step()).await.ok()
             }
         };
@@ -98,6 +98,20 @@ async fn however_ingestion_is_interrupted_the_canonical_log_is_the_chain() {
         hashes.dedup();
         assert_eq!(hashes.len(), 1, "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn a_restart_waits_for_the_append_its_predecessor_left_behind() {
+    let database = support::database().await;
+    let store = database.store().await;
+    let left_behind = store.begin_append().await.unwrap();
+    let chain = chain(3);
+    let mut restart = std::pin::pin!(resume(&chain, &store));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut restart).await;
+    assert!(early.is_err());
+    left_behind.commit().await.unwrap();
+    let mut ingest = restart.await;
+    assert_eq!(ingest.step().await.unwrap(), Step::UpToDate);
 }
 
 #[tokio::test]
