@@ -18,7 +18,7 @@ use assay_domain::rating::Rating;
 use assay_domain::rationale::rationale;
 use assay_domain::state::ChainState;
 use assay_domain::word::Word;
-use assay_domain::{AvsId, BlockRef, ChainId, EntityKind, Event, Fact, OperatorSetId, RatedEntity};
+use assay_domain::{BlockRef, ChainId, Event, Fact, RatedEntity};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -30,6 +30,9 @@ use crate::rating::{Engine, Observer, RatingError};
 
 /// Tag of `Event::Restated`.
 const RESTATED: u8 = 202;
+
+/// Tag of `Event::RatingAction`.
+pub(crate) const RATING_ACTION: u8 = 203;
 
 /// Catching up failed; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,14 @@ pub enum RaterError {
     /// The read model could not be read or written.
     #[error("cannot write the read model")]
     Database(#[from] sqlx::Error),
-    /// The read model was made by another methodology than the one in this binary.
+    /// What was said before does not follow from the log. Run `assay verify`.
+    #[error("the rating action at position {position} does not follow from the log")]
+    SaidOtherwise {
+        /// Its storage position.
+        position: u64,
+    },
+    /// The read model was made by another methodology than the one in this binary. Use the Assay
+    /// that has it, or a new database.
     #[error("the database was rated with methodology {found}, this binary has {expected}")]
     OtherMethodology {
         /// Of this binary.
@@ -91,6 +101,15 @@ pub(crate) struct Live {
     revision: u32,
 }
 
+impl Live {
+    /// Whether the read model reflects all of the log already.
+    fn is_committed(&self) -> bool {
+        let writer = &self.engine.observer;
+        writer.restates.is_none()
+            && writer.read.is_some_and(|read| read.storage_position == self.log.storage_position)
+    }
+}
+
 /// What the read model reflects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
@@ -116,7 +135,11 @@ impl Rater {
             Some(live) => live,
             None => self.fold().await?,
         };
-        let done = self.commit(&mut live).await?;
+        let done = if live.is_committed() {
+            CaughtUp { head: live.engine.head(), actions: 0, revision: live.revision }
+        } else {
+            self.commit(&mut live).await?
+        };
         self.live = Some(live);
         Ok(done)
     }
@@ -176,6 +199,7 @@ impl Rater {
         let seqs = self.seqs_before(&all).await?;
         let mut live = self.fold_to(end, None, revision.saturating_add(1), &seqs).await?;
         live.engine.observer.restates = Some(checkpoint.storage_position);
+        live.engine.observer.read = Some(checkpoint);
         Ok(live)
     }
 
@@ -228,6 +252,30 @@ impl Rater {
         Ok(seqs)
     }
 
+    /// Throws the read model away and writes it anew from the log. What was said stays said.
+    pub async fn rebuild(&mut self) -> Result<CaughtUp, RaterError> {
+        self.live = None;
+        sqlx::query("DELETE FROM read_model.checkpoint").execute(self.store.pool()).await?;
+        self.catch_up().await
+    }
+
+    /// The rating actions stored in a revision, in order.
+    async fn said_in(&self, revision: u32) -> Result<Vec<(u64, Event)>, RaterError> {
+        let mut said = Vec::new();
+        let mut at = 0;
+        self.store
+            .read_own(&[RESTATED, RATING_ACTION], 0, |recorded| {
+                match recorded.fact.event {
+                    Event::Restated { .. } => at += 1,
+                    event if at == revision => said.push((recorded.position, event)),
+                    _ => {}
+                }
+                Ok::<(), RatingError>(())
+            })
+            .await?;
+        Ok(said)
+    }
+
     async fn commit(&self, live: &mut Live) -> Result<CaughtUp, RaterError> {
         let head = live.engine.head();
         let revision = live.revision;
@@ -244,19 +292,30 @@ impl Rater {
         let mut appender = self.store.begin_append().await?;
         let found = read_checkpoint(appender.connection(), self.methodology.hash()).await?;
         let actions = std::mem::take(&mut writer.actions);
+        if found != writer.read {
+            // Another process rated meanwhile; what it wrote is the same, but not ours to repeat.
+            let position = |checkpoint: Option<Checkpoint>| {
+                checkpoint.map_or(0, |checkpoint| checkpoint.storage_position)
+            };
+            let (expected, found) = (position(writer.read), position(found));
+            return Err(AppendError::WrongExpectedPosition { expected, found }.into());
+        }
+        let mut said = Vec::new();
         if let Some(known) = writer.restates.take() {
             restate(&mut appender, &actions, known).await?;
-        } else if found.map(|checkpoint| checkpoint.head) != writer.checkpoint.map(|c| c.head) {
-            // Another process rated meanwhile; what it wrote is the same, but not ours to repeat.
-            return Err(AppendError::WrongExpectedPosition {
-                expected: writer.checkpoint.map_or(0, |checkpoint| checkpoint.storage_position),
-                found: found.map_or(0, |checkpoint| checkpoint.storage_position),
-            }
-            .into());
+        } else if writer.read.is_none() {
+            // A read model that was thrown away: what was said already is not said again.
+            said = self.said_in(revision).await?;
+            ReadModel::clear(appender.connection(), Some(revision)).await?;
         }
+        let mut said = said.into_iter();
         for action in &actions {
             let Some(fact) = action_fact(action, &self.methodology) else { continue };
-            let position = appender.push(&fact).await?;
+            let position = match said.next() {
+                Some((position, event)) if event == fact.event => position,
+                Some((position, _)) => return Err(RaterError::SaidOtherwise { position }),
+                None => appender.push(&fact).await?,
+            };
             writer.read_model.acted(action, position, revision);
         }
         let connection = appender.connection();
@@ -267,6 +326,7 @@ impl Rater {
         write_checkpoint(connection, checkpoint, self.methodology.hash()).await?;
         appender.commit().await?;
         writer.checkpoint = Some(checkpoint);
+        writer.read = Some(checkpoint);
         Ok(CaughtUp { head, actions: actions.len(), revision })
     }
 }
@@ -280,7 +340,7 @@ async fn restate(
         (rating.entity.chain_id, BlockRef { hash: B256::ZERO, ..rating.at })
     });
     appender.push(&own_fact(first.0, first.1, Event::Restated { known })).await?;
-    ReadModel::clear(appender.connection()).await?;
+    ReadModel::clear(appender.connection(), None).await?;
     Ok(())
 }
 
@@ -305,8 +365,10 @@ pub(crate) fn action_fact(rating: &Rating, methodology: &Methodology) -> Option<
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) read_model: ReadModel,
-    /// What the database reflects already.
+    /// What the database reflects already, and is not written again.
     checkpoint: Option<Checkpoint>,
+    /// What it reflected when this run began: if that is no longer so, somebody else was faster.
+    read: Option<Checkpoint>,
     /// Whether the log still has, at the checkpoint's position, the hash it had then.
     is_checkpoint_met: bool,
     /// The storage position that a restatement supersedes.
@@ -321,6 +383,7 @@ impl Writer {
         Self {
             read_model: ReadModel::new(checkpoint.map_or(0, |found| found.head.position)),
             checkpoint,
+            read: checkpoint,
             is_checkpoint_met: checkpoint.is_none_or(|found| found.head.position == 0),
             restates: None,
             actions: Vec::new(),
@@ -339,7 +402,6 @@ impl Writer {
 
 impl Observer for Writer {
     fn fact_folded(&mut self, fact: &Fact, chain: &ChainState, head: CanonicalHead) {
-        self.meet(head);
         self.read_model.fact_folded(fact, chain, head);
     }
 
@@ -365,25 +427,16 @@ impl Observer for Writer {
 /// The sentences of a rating, with what it rests on.
 fn rationale_of(rating: &Rating, chain: &ChainState, methodology: &Methodology) -> Value {
     let mut rests_on = vec![basis_sentence(rating.basis).to_owned()];
-    let mut warnings = Vec::new();
-    if let EntityKind::OperatorSet | EntityKind::Avs = rating.entity.kind {
-        let avs = AvsId(rating.entity.address);
-        let is_ours = |set: &&OperatorSetId| {
-            set.avs == avs
-                && (rating.entity.kind == EntityKind::Avs
-                    || set.id == rating.entity.operator_set_id)
-        };
-        let sets = chain.operator_sets.keys().filter(is_ours);
-        warnings.extend(sets.filter(|set| chain.is_self_dealing(**set, rating.at.number)).map(
-            |set| {
-                format!(
-                    "What operator set {} slashes goes to the AVS itself or to whoever may \
-                     slash: who can slash gains by it.",
-                    set.id
-                )
-            },
-        ));
-    }
+    let warnings: Vec<String> = rating
+        .self_dealing
+        .iter()
+        .map(|set| {
+            format!(
+                "What operator set {set} slashes goes to the AVS itself or to whoever may slash: \
+                 who can slash gains by it."
+            )
+        })
+        .collect();
     let Ok(rated) = &rating.verdict else {
         return json!({ "rests_on": rests_on, "warnings": warnings });
     };
@@ -502,7 +555,7 @@ async fn write_reports(
     for (entity, (word, position)) in reports {
         sqlx::query(
             "INSERT INTO outbox.reports (entity_key, seq, word, canonical_position)
-             VALUES ($1, $2, $3, $4)",
+             VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         )
         .bind(entity.key().as_slice())
         .bind(i64::from(word.fields().seq))

@@ -210,12 +210,14 @@ impl<O: Observer> Engine<O> {
 }
 
 /// What an event puts on watch, if anything.
-const fn watch_trigger(event: &Event) -> Option<WatchTrigger> {
+fn watch_trigger(event: &Event) -> Option<WatchTrigger> {
     match event {
         Event::SlasherUpdated { .. } | Event::SlasherMigrated { .. } => {
             Some(WatchTrigger::SlasherUpdated)
         }
-        Event::OperatorSlashed { .. } => Some(WatchTrigger::OperatorSlashed),
+        Event::OperatorSlashed { wad_slashed, .. } => {
+            wad_slashed.iter().any(|wad| !wad.is_zero()).then_some(WatchTrigger::OperatorSlashed)
+        }
         Event::StrategyAddedToOperatorSet { .. } => Some(WatchTrigger::StrategyAddedToOperatorSet),
         Event::AllocationDelaySet { .. } => Some(WatchTrigger::AllocationDelayBelowExit),
         Event::AvsMetadataUriUpdated { .. } => Some(WatchTrigger::MetadataOrRulesetChanged),

@@ -9,11 +9,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::event_store::{ReadError, VerifyError};
 use crate::projection::ReadModel;
-use crate::rater::{Rater, RaterError, action_fact};
+use crate::rater::{RATING_ACTION, Rater, RaterError, action_fact};
 use crate::rating::RatingError;
-
-/// Tag of `Event::RatingAction`.
-const RATING_ACTION: u8 = 203;
 
 /// What was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +51,9 @@ pub enum VerificationError {
         /// Recomputed.
         recomputed: usize,
     },
+    /// Something was rated while we compared. Try again.
+    #[error("something was rated meanwhile; try again")]
+    Moved,
     /// A row of the read model is not what follows from the log.
     #[error("read_model.{table}: {row} is not what follows from the log; run `assay rebuild`")]
     OtherRow {
@@ -81,22 +81,41 @@ impl VerificationError {
     pub const fn is_difference(&self) -> bool {
         !matches!(
             self,
-            Self::Store(VerifyError::Unavailable(_)) | Self::Rater(RaterError::Database(_))
+            Self::Moved
+                | Self::Store(VerifyError::Unavailable(_))
+                | Self::Rater(RaterError::Database(_))
         )
     }
 }
 
 /// Verifies everything in the database.
 pub async fn verify(rater: &Rater) -> Result<VerifiedRatings, VerificationError> {
+    let before = reflected(rater).await?;
+    match compare(rater, before).await {
+        Err(error) if error.is_difference() && reflected(rater).await? != before => {
+            Err(VerificationError::Moved)
+        }
+        done => done,
+    }
+}
+
+/// The storage position that the read model reflects.
+async fn reflected(rater: &Rater) -> Result<Option<i64>, VerificationError> {
+    let position = sqlx::query_scalar("SELECT storage_position FROM read_model.checkpoint")
+        .fetch_optional(rater.store().pool())
+        .await?;
+    Ok(position)
+}
+
+async fn compare(
+    rater: &Rater,
+    reflected: Option<i64>,
+) -> Result<VerifiedRatings, VerificationError> {
     let verified = rater.store().verify().await?;
     let stored = stored_actions(rater).await?;
     let mut known = rater.restatements().await?;
     let revisions = known.len() + 1;
     let mut connection = rater.store().pool().acquire().await?;
-    let reflected: Option<i64> =
-        sqlx::query_scalar("SELECT storage_position FROM read_model.checkpoint")
-            .fetch_optional(&mut *connection)
-            .await?;
     known.push(reflected.map_or(0, i64::cast_unsigned));
     let mut actions = 0;
     let mut next = stored.iter();
@@ -152,11 +171,7 @@ async fn compare_read_model(
         let keep = format!("CREATE TEMP TABLE kept_{table} AS TABLE read_model.{table}");
         sqlx::query(AssertSqlSafe(keep)).execute(&mut *transaction).await?;
     }
-    ReadModel::clear(&mut transaction).await?;
-    sqlx::query("DELETE FROM read_model.rating_actions WHERE revision = $1")
-        .bind(revision.cast_signed())
-        .execute(&mut *transaction)
-        .await?;
+    ReadModel::clear(&mut transaction, Some(revision)).await?;
     read_model.flush(&mut transaction).await?;
     for table in ReadModel::TABLES {
         let differing = format!(

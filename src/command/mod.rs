@@ -47,6 +47,8 @@ enum Command {
     Query(query::QueryArgs),
     /// Recompute the chain of hashes and every rating action from position 1, and compare.
     Verify(verify::VerifyArgs),
+    /// Throw the read model away and write it anew from the log.
+    Rebuild,
     /// Write an Assay archive from `eth_getLogs` objects.
     Archive(archive::ArchiveArgs),
     /// The exact loss distribution of blocks in a JSON file.
@@ -63,6 +65,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Import(import) => import::run(&args.database, import).await,
         Command::Query(query) => query::run(&args.database, query).await,
         Command::Verify(verify) => verify::run(&args.database, verify).await,
+        Command::Rebuild => verify::rebuild(&args.database).await,
         Command::Archive(archive) => archive::run(archive),
         Command::Loss(loss) => loss::run(loss),
         Command::Schema => {

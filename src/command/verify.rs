@@ -33,3 +33,12 @@ pub(super) async fn run(database: &DatabaseArgs, args: VerifyArgs) -> anyhow::Re
     }
     Ok(())
 }
+
+/// `assay rebuild`: the read model anew.
+pub(super) async fn rebuild(database: &DatabaseArgs) -> anyhow::Result<()> {
+    let open = database.open().await?;
+    let mut rater = open.rater().await?;
+    let done = during("rebuilding the read model", rater.rebuild()).await?;
+    super::say(&format!("The read model is written anew up to position {}.", done.head.position));
+    Ok(())
+}

@@ -22,7 +22,7 @@ use crate::operator_set::{
 };
 use crate::sensitivity::{Sensitivity, set_sensitivities};
 use crate::severity::SeverityRecord;
-use crate::state::experience::{decayed_count, severity_record};
+use crate::state::experience::{BEACON_CHAIN_ETH, decayed_count, severity_record};
 use crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS;
 use crate::state::slashing::Incident;
 use crate::state::{ChainState, OperatorSet};
@@ -38,11 +38,22 @@ pub struct Opinion {
     pub is_default: bool,
     /// What the opinion rests on.
     pub basis: Basis,
+    /// Sets of the entity whose slashes pay the AVS itself, or whoever may slash.
+    pub self_dealing: BTreeSet<u32>,
 }
 
 /// What an opinion rests on, and what it had to do without.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    borsh::BorshSerialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
@@ -144,6 +155,7 @@ impl Opinion {
             caps: Vec::new(),
             is_default: false,
             basis: Basis::Nothing,
+            self_dealing: BTreeSet::new(),
         }
     }
 }
@@ -176,6 +188,12 @@ impl Assessor<'_> {
             caps: set_caps(&inputs, self.methodology),
             is_default: self.is_set_in_default(set),
             basis,
+            self_dealing: self
+                .chain
+                .is_self_dealing(set, self.when.block)
+                .then_some(set.id)
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -203,6 +221,11 @@ impl Assessor<'_> {
             caps,
             is_default: opinions.iter().any(|opinion| opinion.is_default),
             basis: Basis::WorstSet,
+            self_dealing: opinions
+                .iter()
+                .flat_map(|opinion| &opinion.self_dealing)
+                .copied()
+                .collect(),
         }
     }
 
@@ -217,7 +240,7 @@ impl Assessor<'_> {
             return Opinion { is_default, ..Opinion::nothing() };
         };
         let basis = if strategies.len() == 1 { Basis::OneStrategy } else { Basis::WorstStrategy };
-        Opinion { profile, caps, is_default, basis }
+        Opinion { profile, caps, is_default, basis, self_dealing: BTreeSet::new() }
     }
 
     fn operator_in_strategy(
@@ -277,15 +300,19 @@ impl Assessor<'_> {
         }
     }
 
-    /// Membership and strategies of the set, taken as given where the log holds none at all.
+    /// Membership and strategies of the set, taken as given unless the log holds the set from its
+    /// creation on, and events of that kind at all: what is unknown is not zero.
     fn is_slashable(
         &self,
         operator: OperatorId,
         strategy: StrategyId,
         found: &OperatorSet,
     ) -> bool {
-        let is_member = !self.chain.has_memberships || found.can_slash(operator, self.when.block);
-        let is_strategy = !self.chain.has_strategies || found.strategies.contains(&strategy);
+        let knows_members = found.members.contains_key(&operator)
+            || (found.is_created && self.chain.has_memberships);
+        let knows_strategies = found.is_created && self.chain.has_strategies;
+        let is_member = !knows_members || found.can_slash(operator, self.when.block);
+        let is_strategy = !knows_strategies || found.strategies.contains(&strategy);
         is_member && is_strategy
     }
 
@@ -343,12 +370,16 @@ impl Assessor<'_> {
     }
 
     fn service(&self, set: OperatorSetId, found: &OperatorSet) -> Service {
-        let is_known = |operator: &&OperatorId| {
-            self.chain.experience.shares_of_set.contains_key(&(**operator, set))
+        // Weights are known only where every strategy has a known price; then a member without a
+        // share has no stake.
+        let is_priced = !found.strategies.is_empty()
+            && found.strategies.iter().all(|strategy| *strategy == BEACON_CHAIN_ETH);
+        let has_share = |operator: &&OperatorId| {
+            found.can_slash(**operator, self.when.block)
+                && self.chain.experience.shares_of_set.contains_key(&(**operator, set))
         };
-        let can_slash = |operator: &&OperatorId| found.can_slash(**operator, self.when.block);
-        let members: Vec<&OperatorId> = found.members.keys().filter(can_slash).collect();
-        if members.is_empty() || !members.iter().all(is_known) {
+        let members: Vec<&OperatorId> = found.members.keys().filter(has_share).collect();
+        if !is_priced || members.is_empty() {
             return self.benchmark();
         }
         let member = |operator: &&OperatorId| {
@@ -438,15 +469,15 @@ impl Assessor<'_> {
         exposure.years(&self.methodology.clock)
     }
 
-    /// Half of a set's slashable stake was slashed, by what the log tells: a member's share of the
-    /// set where it is known, all of it where it is not.
+    /// Half of a set's slashable stake was slashed, by what the log tells.
     fn is_set_in_default(&self, set: OperatorSetId) -> bool {
         let lost =
             self.chain.incidents.iter().filter(|incident| incident.operator_set == set).fold(
                 Ppt::ZERO,
                 |sum, incident| {
                     let severity = Ppt(incident.severity_wad / WAD_PER_PPT);
-                    sum.capped_add(severity.times(incident.share_of_set))
+                    let share = incident.share_of_set.unwrap_or(Ppt::ZERO);
+                    sum.capped_add(severity.times(share))
                 },
             );
         lost >= self.methodology.surveillance.default_slash_share

@@ -443,7 +443,7 @@ pub struct RatingAction {
     pub canonical_hash: B256,
     /// Hash of the methodology file.
     pub methodology_hash: B256,
-    /// Hash of the whole assessment: every block, cap, interval and sentence.
+    /// Hash of the whole assessment: every block, cap, figure and warning.
     pub assessment_hash: B256,
 }
 

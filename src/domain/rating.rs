@@ -46,7 +46,8 @@ pub struct Standing {
     projections: VecDeque<Grade>,
     said: Option<Said>,
     seq: u32,
-    last_report_epoch: Option<u64>,
+    /// Hash of the last assessment that was reported.
+    reported: Option<B256>,
 }
 
 /// What was said last.
@@ -72,13 +73,15 @@ pub struct Rating {
     pub verdict: Result<Rated, NotRated>,
     /// What it rests on.
     pub basis: Basis,
+    /// Sets of the entity whose slashes pay the AVS itself, or whoever may slash.
+    pub self_dealing: BTreeSet<u32>,
     /// What was done, if anything.
     pub action: Option<RatingActionKind>,
     /// The grade said before.
     pub from_grade: Option<Grade>,
     /// The word to sign and its counter, if this is an action or a heartbeat.
     pub report: Option<Word>,
-    /// Hash over the verdict: equal where nothing but time has passed.
+    /// Hash over verdict, basis and warnings: equal where nothing but time has passed.
     pub assessment_hash: B256,
 }
 
@@ -153,15 +156,20 @@ impl Standing {
             Some(reason) => Err(reason),
             None => Ok(self.rated(&assessed, methodology)),
         };
+        if verdict.is_err() && assessed.occasion == Occasion::EpochEnd {
+            self.triggers.clear();
+        }
         let (action, said) = decide(before, verdict.as_ref().ok());
         self.said = said;
-        let report = self.report(&assessed, action, verdict.as_ref().ok(), methodology)?;
+        let hash = hash_of(&assessed, &verdict);
+        let report = self.report(&assessed, action, verdict.as_ref().ok(), hash, methodology)?;
         Ok(Rating {
             entity: assessed.entity,
             at: assessed.at,
             head: assessed.head,
             basis: assessed.opinion.basis,
-            assessment_hash: hash_of(assessed.entity, &verdict),
+            self_dealing: assessed.opinion.self_dealing,
+            assessment_hash: hash,
             verdict,
             action,
             from_grade: before.map(|said| said.grade),
@@ -261,24 +269,22 @@ impl Standing {
         }
     }
 
-    /// The word to sign: at an action, and once an epoch as a heartbeat.
+    /// The word to sign: at an action, at any change a trigger brings, and at each epoch's end.
     fn report(
         &mut self,
         assessed: &Assessed<'_>,
         action: Option<RatingActionKind>,
         rated: Option<&Rated>,
+        hash: B256,
         methodology: &Methodology,
     ) -> Result<Option<Word>, WordOutOfRange> {
         let Some(said) = self.said else { return Ok(None) };
-        let epoch = assessed.at.epoch();
-        let is_heartbeat = assessed.occasion == Occasion::EpochEnd
-            && !said.is_withdrawn
-            && self.last_report_epoch.is_none_or(|last| last < epoch);
-        if action.is_none() && !is_heartbeat {
+        let is_news = assessed.occasion == Occasion::EpochEnd || self.reported != Some(hash);
+        if action.is_none() && (said.is_withdrawn || !is_news) {
             return Ok(None);
         }
         self.seq = self.seq.saturating_add(1);
-        self.last_report_epoch = Some(epoch);
+        self.reported = Some(hash);
         let expected_loss = rated
             .map_or(ExpectedLossPpt::ZERO, |rated| rated.profile.expected_loss())
             .0
@@ -350,10 +356,11 @@ fn loss_above_one_percent(profile: &LossProfile) -> Ppt {
     quiet.complement()
 }
 
-fn hash_of(entity: RatedEntity, verdict: &Result<Rated, NotRated>) -> B256 {
+fn hash_of(assessed: &Assessed<'_>, verdict: &Result<Rated, NotRated>) -> B256 {
     let mut bytes = Vec::with_capacity(1024);
+    let about = (assessed.entity, assessed.opinion.basis, &assessed.opinion.self_dealing);
     // Writing to memory does not fail.
-    let _infallible = entity.serialize(&mut bytes);
+    let _infallible = about.serialize(&mut bytes);
     let _infallible = match verdict {
         Ok(rated) => rated.serialize(&mut bytes),
         Err(reason) => reason.serialize(&mut bytes),

@@ -51,6 +51,7 @@ pub struct Appender {
     head: Head,
     preimage: Preimage,
     rows: Vec<u8>,
+    has_pushed: bool,
 }
 
 impl Appender {
@@ -66,7 +67,13 @@ impl Appender {
         );
         sqlx::raw_sql(AssertSqlSafe(prelude)).execute(&mut *transaction).await?;
         let head = read_head(&mut transaction).await?;
-        Ok(Self { transaction, head, preimage: Preimage::new(), rows: Vec::new() })
+        Ok(Self {
+            transaction,
+            head,
+            preimage: Preimage::new(),
+            rows: Vec::new(),
+            has_pushed: false,
+        })
     }
 
     /// The head of the store with everything pushed so far.
@@ -122,11 +129,13 @@ impl Appender {
     /// Commits, and tells who listens.
     pub async fn commit(mut self) -> Result<Head, AppendError> {
         self.flush().await?;
-        sqlx::query("SELECT pg_notify($1, $2)")
-            .bind(NOTIFY_CHANNEL)
-            .bind(self.head.position.to_string())
-            .execute(&mut *self.transaction)
-            .await?;
+        if self.has_pushed {
+            sqlx::query("SELECT pg_notify($1, $2)")
+                .bind(NOTIFY_CHANNEL)
+                .bind(self.head.position.to_string())
+                .execute(&mut *self.transaction)
+                .await?;
+        }
         self.transaction.commit().await?;
         Ok(self.head)
     }
@@ -153,6 +162,7 @@ impl Appender {
         }
         self.preimage.write_row(position, &hash, &mut self.rows);
         self.head = Head { position, hash };
+        self.has_pushed = true;
         if self.rows.len() >= FLUSH_BYTES {
             self.flush().await?;
         }

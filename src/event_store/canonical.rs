@@ -50,7 +50,8 @@ pub struct CanonicalHead {
 pub enum Extension {
     /// It went on, or nothing happened.
     Extended(CanonicalHead),
-    /// Facts arrived that belong before its end. Nothing was handed over: fold from the start.
+    /// Facts arrived that belong before its end, or into blocks that were final at its end. Discard
+    /// what was handed over and fold from the start.
     Older {
         /// Place of the first of them.
         first: FactKey,
@@ -143,6 +144,10 @@ impl EventStore {
             .select(&fresh, |row| {
                 if !log.is_canonical(row) {
                     return Ok(());
+                }
+                let was_final = head.finalized.get(&row.chain_id);
+                if was_final.is_some_and(|number| row.block_number <= *number) {
+                    return Err(Stop::Apply(Stopped::Older(key_of(row))));
                 }
                 preimage.set_row(row);
                 match log.push(row, &preimage).map_err(Stop::Corrupt)? {

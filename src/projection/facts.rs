@@ -20,6 +20,9 @@ impl ReadModel {
         for entity in entities.into_iter().flatten() {
             self.entity_id(entity, fact.block, head);
         }
+        if let (Event::OperatorSlashed { .. }, Some(slash)) = (&fact.event, chain.slashes.last()) {
+            self.incidents.entry((fact.chain_id, slash.incident)).or_insert(head.position);
+        }
         if head.position > self.written_to {
             self.write(fact, chain, head.position);
         }
@@ -223,6 +226,7 @@ impl ReadModel {
             .operator_sets
             .get(&slash.operator_set)
             .and_then(|set| set.redistribution_recipient);
+        let incident = self.incidents.get(&(fact.chain_id, slash.incident)).copied();
         let each = || slash.strategies.iter();
         self.tables
             .slashing_events
@@ -243,7 +247,7 @@ impl ReadModel {
                 found.allocation_slashed.map_or("NULL".to_owned(), |wad| wad.to_string())
             }))
             .optional(recipient, |row, who| row.bytes(who.as_slice()))
-            .integer(slash.incident as i64)
+            .optional(incident, |row, position| row.integer(position))
             .text(&description.to_string())
             .end();
     }

@@ -19,8 +19,12 @@ use copy::TableRows;
 /// Rows of every table of the read model, waiting to be written.
 #[derive(Debug)]
 pub struct ReadModel {
-    /// Entities and their row ids, in order of first appearance in the canonical log.
-    entities: BTreeMap<RatedEntity, i64>,
+    /// Entities that have their row.
+    entities: BTreeSet<RatedEntity>,
+    /// Position of the first slash of each incident.
+    incidents: BTreeMap<(ChainId, usize), u64>,
+    /// The last block's row, which the end of an epoch in the same block may still take over.
+    open_block: Option<(ChainId, BlockRef, CanonicalHead)>,
     /// Assessments written, and the last one of each entity.
     assessments: BTreeSet<B256>,
     last_assessment: BTreeMap<RatedEntity, B256>,
@@ -137,7 +141,9 @@ impl ReadModel {
     /// A read model that holds everything up to canonical position `written_to`.
     pub fn new(written_to: u64) -> Self {
         Self {
-            entities: BTreeMap::new(),
+            entities: BTreeSet::new(),
+            incidents: BTreeMap::new(),
+            open_block: None,
             assessments: BTreeSet::new(),
             last_assessment: BTreeMap::new(),
             written_to,
@@ -147,6 +153,7 @@ impl ReadModel {
 
     /// Writes the waiting rows; the caller's transaction commits them.
     pub async fn flush(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        self.write_open_block();
         for table in self.tables.all() {
             table.flush(connection).await?;
         }
@@ -155,7 +162,8 @@ impl ReadModel {
 
     /// Removes every row, before all of them are written anew. Rating actions stay: what was said
     /// was said.
-    pub async fn clear(connection: &mut PgConnection) -> sqlx::Result<()> {
+    /// Those of a revision that is written anew go too.
+    pub async fn clear(connection: &mut PgConnection, revision: Option<u32>) -> sqlx::Result<()> {
         for table in Self::TABLES {
             if table == "rating_actions" {
                 continue;
@@ -163,18 +171,21 @@ impl ReadModel {
             let statement = format!("DELETE FROM read_model.{table}");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *connection).await?;
         }
+        sqlx::query("DELETE FROM read_model.rating_actions WHERE revision = $1")
+            .bind(revision.map(u32::cast_signed))
+            .execute(&mut *connection)
+            .await?;
         sqlx::query("DELETE FROM read_model.checkpoint").execute(connection).await?;
         Ok(())
     }
 
-    /// The row id of an entity, given when it is first named.
+    /// The row id of an entity: the first 63 bits of its key, so that it does not depend on what
+    /// else is in the log. The entity's row is written when it is first named.
     fn entity_id(&mut self, entity: RatedEntity, at: BlockRef, head: CanonicalHead) -> i64 {
-        if let Some(id) = self.entities.get(&entity) {
-            return *id;
-        }
-        let id = i64::try_from(self.entities.len()).map_or(i64::MAX, |count| count + 1);
-        self.entities.insert(entity, id);
-        if head.position > self.written_to {
+        let key = entity.key();
+        let id = key.iter().take(8).fold(0_u64, |id, byte| (id << 8) | u64::from(*byte));
+        let id = (id & i64::MAX.cast_unsigned()).cast_signed();
+        if self.entities.insert(entity) && head.position > self.written_to {
             self.tables
                 .entities
                 .integer(id)
@@ -192,8 +203,24 @@ impl ReadModel {
         id
     }
 
-    /// A block's last canonical entry, a fact or an epoch's end.
+    /// A block's last canonical entry, a fact or an epoch's end. Both may be in one block: then its
+    /// row has the hash and time that the fact tells, and the position of the epoch's end.
     pub fn block_ended(&mut self, chain_id: ChainId, block: BlockRef, head: CanonicalHead) {
+        match &mut self.open_block {
+            Some((open_chain, open, last))
+                if (*open_chain, open.number) == (chain_id, block.number) =>
+            {
+                *last = head;
+            }
+            _ => {
+                self.write_open_block();
+                self.open_block = Some((chain_id, block, head));
+            }
+        }
+    }
+
+    fn write_open_block(&mut self) {
+        let Some((chain_id, block, head)) = self.open_block.take() else { return };
         if head.position <= self.written_to {
             return;
         }

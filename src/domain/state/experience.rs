@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{U256, address};
+use alloy_primitives::{Address, U256, address};
 
 use super::ChainState;
-use super::slashing::{INCIDENT_WINDOW_BLOCKS, Incident};
+use super::slashing::Incident;
 use super::staker::{mul_div_floor, slashable_shares};
 use crate::decimal::{Atto, Ppt};
 use crate::exposure::{DecayedExposure, is_above_dust};
@@ -30,8 +30,10 @@ pub struct Experience {
     pub avss: BTreeMap<AvsId, DecayedExposure>,
     /// Decayed time at risk of operators in sets (classes C1 and C2).
     pub operators: BTreeMap<(OperatorId, OperatorSetId), DecayedExposure>,
-    /// Undecayed live days of each operator in each set: the epochs themselves.
-    days: BTreeMap<(OperatorId, OperatorSetId), BTreeSet<u64>>,
+    /// Undecayed live days of each operator in each set: the epochs themselves, rising.
+    days: BTreeMap<(OperatorId, OperatorSetId), Vec<u64>>,
+    /// Live days of all operators together up to each epoch, rising.
+    all_days: Vec<(u64, u64)>,
     /// Each member's share of a set's slashable stake at the last epoch's end.
     pub shares_of_set: BTreeMap<(OperatorId, OperatorSetId), Ppt>,
 }
@@ -65,6 +67,9 @@ impl ChainState {
     /// Slashable stake of each member of a set, wei of ether, counting what has a known price.
     fn known_stakes(&self, set: OperatorSetId, block: u64) -> Vec<(OperatorId, U256)> {
         let Some(found) = self.operator_sets.get(&set) else { return Vec::new() };
+        if self.has_strategies && !found.strategies.contains(&BEACON_CHAIN_ETH) {
+            return Vec::new();
+        }
         let stake = |operator: &OperatorId| {
             let strategy = BEACON_CHAIN_ETH;
             let allocation = self.allocations.get(&(*operator, set, strategy))?;
@@ -97,8 +102,11 @@ impl Experience {
         }
         for member in live_members {
             self.operators.entry(*member).or_insert(start);
-            self.days.entry(*member).or_default().insert(epoch);
+            self.days.entry(*member).or_default().push(epoch);
         }
+        let before = self.all_days.last().map_or(0, |(_, days)| *days);
+        let today = u64::try_from(live_members.len()).unwrap_or(u64::MAX);
+        self.all_days.push((epoch, before.saturating_add(today)));
         for (avs, exposure) in &mut self.avss {
             advance(exposure, epoch, live_avss.contains(avs), methodology);
         }
@@ -115,13 +123,32 @@ impl Experience {
         methodology: &Methodology,
     ) -> Atto {
         let from = epoch.saturating_sub(window_epochs(methodology));
-        let days: usize = self
-            .days
-            .iter()
-            .filter(|((who, _), _)| operator.is_none_or(|wanted| wanted == *who))
-            .map(|(_, days)| days.range(from..=epoch).count())
-            .sum();
+        let days = match operator {
+            Some(operator) => self.days_of(operator, from),
+            None => self.days_of_all(from),
+        };
         count(days).saturating_div(methodology.clock.days_per_year)
+    }
+}
+
+impl Experience {
+    fn days_of(&self, operator: OperatorId, from: u64) -> u64 {
+        let first = OperatorSetId { avs: AvsId(Address::ZERO), id: 0 };
+        self.days
+            .range((operator, first)..)
+            .take_while(|((who, _), _)| *who == operator)
+            .map(|(_, days)| {
+                let outside = days.partition_point(|day| *day < from);
+                u64::try_from(days.len().saturating_sub(outside)).unwrap_or(u64::MAX)
+            })
+            .fold(0, u64::saturating_add)
+    }
+
+    fn days_of_all(&self, from: u64) -> u64 {
+        let outside = self.all_days.partition_point(|(epoch, _)| *epoch < from);
+        let before = outside.checked_sub(1).and_then(|index| self.all_days.get(index));
+        let last = self.all_days.last().map_or(0, |(_, days)| *days);
+        last.saturating_sub(before.map_or(0, |(_, days)| *days))
     }
 }
 
@@ -140,14 +167,14 @@ impl ChainState {
             .filter(|found| operator.is_none_or(|wanted| wanted == found.operator))
             .count();
         Totals {
-            incidents: count(incidents),
+            incidents: count(u64::try_from(incidents).unwrap_or(u64::MAX)),
             years: self.experience.window_years(operator, epoch, methodology),
         }
     }
 
     /// Incidents that an operator answers for.
     pub fn operator_incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.incidents.iter().filter(|incident| !self.is_avs_incident(incident))
+        self.incidents.iter().filter(|incident| !incident.is_avs_incident)
     }
 
     /// Incidents that an AVS answers for.
@@ -155,28 +182,7 @@ impl ChainState {
         self.incidents
             .iter()
             .filter(move |incident| incident.operator_set.avs == avs)
-            .filter(|incident| self.is_avs_incident(incident))
-    }
-
-    /// Whether the AVS answers for an incident, and not the operator it hit (methodology §2.2):
-    /// the AVS paid itself, or half of the set (at least three operators) was hit within a day.
-    pub fn is_avs_incident(&self, incident: &Incident) -> bool {
-        if incident.is_self_dealing {
-            return true;
-        }
-        let hit: BTreeSet<OperatorId> = self
-            .incidents
-            .iter()
-            .filter(|other| other.operator_set == incident.operator_set)
-            .filter(|other| {
-                let apart = other.first_block.number.abs_diff(incident.first_block.number);
-                apart <= INCIDENT_WINDOW_BLOCKS
-            })
-            .map(|other| other.operator)
-            .collect();
-        let members =
-            self.operator_sets.get(&incident.operator_set).map_or(0, |set| set.members.len());
-        hit.len() >= 3 && hit.len().saturating_mul(2) >= members
+            .filter(|incident| incident.is_avs_incident)
     }
 }
 
@@ -220,8 +226,8 @@ fn window_epochs(methodology: &Methodology) -> u64 {
     u64::try_from(days.0 / Atto::ONE.0).unwrap_or(u64::MAX)
 }
 
-fn count(count: usize) -> Atto {
-    Atto(u128::try_from(count).unwrap_or(u128::MAX).saturating_mul(Atto::ONE.0))
+fn count(count: u64) -> Atto {
+    Atto(u128::from(count).saturating_mul(Atto::ONE.0))
 }
 
 fn advance(exposure: &mut DecayedExposure, epoch: u64, is_live: bool, methodology: &Methodology) {

@@ -14,6 +14,9 @@ use crate::state::staker::mul_div_floor;
 /// incident: one day.
 pub const INCIDENT_WINDOW_BLOCKS: u64 = 7_200;
 
+/// How far a recomputed wad may be from the event's: the contract rounds down once.
+const ROUNDING: U256 = U256::from_limbs([1, 0, 0, 0]);
+
 /// A maximum magnitude that fell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fallen {
@@ -77,9 +80,14 @@ pub struct Incident {
     pub is_lower_bound: bool,
     /// Whether the slashed stake went to someone whom the AVS or its slasher is.
     pub is_self_dealing: bool,
-    /// The operator's share of the set's slashable stake at the last epoch's end; all of it where
-    /// the log does not tell.
-    pub share_of_set: Ppt,
+    /// The operator's share of the set's slashable stake at the last epoch's end; `None`: the log
+    /// does not tell. A set of which no member is known counts as this operator alone.
+    pub share_of_set: Option<Ppt>,
+    /// Whether the AVS answers for it, and not the operator it hit (methodology §2.2): the AVS paid
+    /// itself, or half of the set (at least three operators) was hit within a day.
+    pub is_avs_incident: bool,
+    /// Members that the set could slash when it began.
+    members: usize,
     /// What is left of the allocation, a strategy each, 1e-18.
     left: Vec<(StrategyId, U256)>,
 }
@@ -151,6 +159,11 @@ impl ChainState {
         let share =
             |of: u64| mul_div_floor(U256::from(fallen.slashed), U256::from(WAD), U256::from(of));
         found.wad_recomputed = share(fallen.before);
+        // A maximum that was never seen before the slash contradicts the event: then its own share
+        // of the whole is the bound.
+        if !found.wad_recomputed.is_some_and(|recomputed| recomputed.abs_diff(wad) <= ROUNDING) {
+            return found;
+        }
         found.allocation_slashed = self
             .allocations
             .get(&(*operator, *operator_set, strategy))
@@ -167,6 +180,14 @@ impl ChainState {
         slashed: &[SlashedStrategy],
     ) -> usize {
         let is_self_dealing = self.is_self_dealing(operator_set, block.number);
+        let members: Vec<OperatorId> = self
+            .operator_sets
+            .get(&operator_set)
+            .map(|set| {
+                let can_slash = |id: &&OperatorId| set.can_slash(**id, block.number);
+                set.members.keys().filter(can_slash).copied().collect()
+            })
+            .unwrap_or_default();
         let open = self.incidents.iter().rposition(|incident| {
             incident.operator == operator
                 && incident.operator_set == operator_set
@@ -187,17 +208,42 @@ impl ChainState {
                     .shares_of_set
                     .get(&(operator, operator_set))
                     .copied()
-                    .unwrap_or(Ppt::ONE),
+                    .or_else(|| members.is_empty().then_some(Ppt::ONE)),
+                is_avs_incident: is_self_dealing,
+                members: members.len(),
                 left: Vec::new(),
             });
         }
         if let Some(incident) = self.incidents.get_mut(index) {
             incident.is_self_dealing |= is_self_dealing;
+            incident.is_avs_incident |= is_self_dealing;
             for strategy in slashed {
                 incident.add(strategy);
             }
         }
+        self.blame_the_avs_if_many_were_hit(index);
         index
+    }
+
+    /// Marks every incident of a day in which half of the set was hit.
+    fn blame_the_avs_if_many_were_hit(&mut self, index: usize) {
+        let Some(newest) = self.incidents.get(index) else { return };
+        let (set, at, members) = (newest.operator_set, newest.first_block.number, newest.members);
+        let is_same_day = |other: &Incident| {
+            other.operator_set == set
+                && other.first_block.number.abs_diff(at) <= INCIDENT_WINDOW_BLOCKS
+        };
+        let hit: std::collections::BTreeSet<OperatorId> = self
+            .incidents
+            .iter()
+            .filter(|other| is_same_day(other))
+            .map(|other| other.operator)
+            .collect();
+        if hit.len() >= 3 && hit.len().saturating_mul(2) >= members {
+            for incident in self.incidents.iter_mut().filter(|other| is_same_day(other)) {
+                incident.is_avs_incident = true;
+            }
+        }
     }
 
     /// Whether what a set slashes goes to the AVS itself or to whoever may slash.
