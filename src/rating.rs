@@ -14,7 +14,7 @@ use assay_domain::rating::{Assessed, Occasion, Rating, Standing};
 use assay_domain::state::{ChainState, CorruptHistory};
 use assay_domain::surveillance::WatchTrigger;
 use assay_domain::word::WordOutOfRange;
-use assay_domain::{BlockRef, ChainId, Event, Fact, FactKey, OperatorSetId, RatedEntity, State};
+use assay_domain::{BlockRef, ChainId, Event, Fact, OperatorSetId, RatedEntity, State};
 
 /// Folding or rating failed. The store is corrupt or the model has a bug; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,10 @@ impl<O: Observer> Engine<O> {
             self.close_block()?;
         }
         if self.open.is_none() {
-            self.end_epochs(Some(fact.key()))?;
+            let until = fact.block.number;
+            while let Some(end) = self.canonicalizer.next_epoch_end_before(fact.chain_id, until) {
+                self.end_epoch(end)?;
+            }
         }
         self.open = Some(place);
         self.state.apply(fact)?;
@@ -124,11 +127,7 @@ impl<O: Observer> Engine<O> {
     /// Rates what the last block and the epochs that ended since make due.
     pub fn finish(&mut self) -> Result<(), RatingError> {
         self.close_block()?;
-        self.end_epochs(None)
-    }
-
-    fn end_epochs(&mut self, until: Option<FactKey>) -> Result<(), RatingError> {
-        while let Some(end) = self.canonicalizer.next_epoch_end(until, &self.finalized) {
+        while let Some(end) = self.canonicalizer.next_final_epoch_end(&self.finalized) {
             self.end_epoch(end)?;
         }
         Ok(())

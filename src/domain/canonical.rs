@@ -74,13 +74,17 @@ impl Canonicalizer {
         self.head
     }
 
-    /// The next epoch end that comes before `until` (or before the end of the log, if `None`), on
-    /// any chain whose finality has passed it. Call until it returns `None`, then append the fact.
-    pub fn next_epoch_end(
-        &mut self,
-        until: Option<FactKey>,
-        finalized: &BTreeMap<ChainId, u64>,
-    ) -> Option<EpochEnd> {
+    /// The next epoch end before a fact in block `until` of its chain. Call until it returns
+    /// `None`, then append the fact. The computed time plays no part in this: it is a lower bound,
+    /// and a fact of the epoch may have a later one.
+    pub fn next_epoch_end_before(&mut self, chain_id: ChainId, until: u64) -> Option<EpochEnd> {
+        let end = self.epoch_end(chain_id, self.clocks.get(&chain_id)?);
+        (end.block.number < until).then(|| self.end_epoch(end))
+    }
+
+    /// The next epoch end that the finality of its chain has passed. Call until it returns `None`
+    /// once every fact that is final has been appended.
+    pub fn next_final_epoch_end(&mut self, finalized: &BTreeMap<ChainId, u64>) -> Option<EpochEnd> {
         let end = self
             .clocks
             .iter()
@@ -88,13 +92,16 @@ impl Canonicalizer {
             .filter(|end| {
                 finalized.get(&end.chain_id).is_some_and(|number| *number >= end.block.number)
             })
-            .filter(|end| until.is_none_or(|until| end.key() < until))
             .min_by_key(EpochEnd::key)?;
+        Some(self.end_epoch(end))
+    }
+
+    fn end_epoch(&mut self, end: EpochEnd) -> EpochEnd {
         if let Some(clock) = self.clocks.get_mut(&end.chain_id) {
             clock.next_epoch = clock.next_epoch.saturating_add(1);
         }
         self.mark(&end);
-        Some(end)
+        end
     }
 
     /// Appends a fact, given the bytes that its storage hash covers.

@@ -82,7 +82,8 @@ pub fn rationale(
 pub fn not_rated_sentence(reason: NotRated) -> String {
     match reason {
         NotRated::NothingKnown => {
-            "Not rated: nothing is known that could lose anything.".to_owned()
+            "Not rated: no allocation of it is in the log, so nothing that it could lose is known."
+                .to_owned()
         }
         NotRated::CoverageTooLow { coverage, needed } => format!(
             "Not rated: {} % of the expected loss rests on evidence, {} % is needed, and no \

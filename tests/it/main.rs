@@ -8,6 +8,7 @@ mod chain_shared;
 mod chain_store;
 mod chain_world;
 mod cluster;
+mod demo;
 mod graphql;
 mod ledger;
 mod mock_node;

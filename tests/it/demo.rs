@@ -1,0 +1,142 @@
+//! The demo, as a program: what it prints, what it leaves running, and what it catches.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::providers::{Provider as _, ProviderBuilder};
+use assay_domain::{AvsId, OperatorSetId, RatedEntity};
+use serde_json::{Value, json};
+
+use crate::support;
+
+fn assay(url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+    command.args(arguments).args(["--database-url", url]);
+    command
+}
+
+/// The demo, still running; ended with the test.
+struct Demo {
+    child: Child,
+    told: Value,
+    place: Value,
+}
+
+impl Demo {
+    fn start(url: &str) -> Self {
+        let mut child = assay(url, &["demo", "--json", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        Self { told: next(), place: next(), child }
+    }
+
+    fn verify(&self, url: &str) -> Output {
+        let (oracle, rpc_url) =
+            (self.place["oracle"].as_str().unwrap(), self.place["rpc_url"].as_str().unwrap());
+        assay(url, &["verify", "--oracle", oracle, "--oracle-rpc-url", rpc_url]).output().unwrap()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // It may have ended by itself, with a message that the test shows.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn refused(output: &Output, entity: &str) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{message}");
+    assert!(message.contains(entity), "{message}");
+}
+
+#[tokio::test]
+async fn the_demo_agrees_with_itself_and_one_changed_bit_or_row_is_named() {
+    let database = support::database().await;
+    let url = database.url.clone();
+    let demo = tokio::task::spawn_blocking(move || Demo::start(&url)).await.unwrap();
+    let url = database.url.as_str();
+    assert_eq!(demo.told["agree"], json!(true));
+    let expected = json!({ "OperatorSlashed": 15, "OperatorSetCreated": 99, "SlasherUpdated": 21,
+        "RedistributionAddressSet": 14 });
+    assert_eq!(demo.told["events"], expected);
+    let ratings = demo.told["ratings"].as_array().unwrap();
+    assert!(ratings.iter().filter(|rating| !rating["grade"].is_null()).count() > 110);
+    assert!(demo.verify(url).status.success());
+
+    // One bit of one stored word.
+    let avs: Address = "0x12b75d5ed35320b33daf37f90ff0f6d31796cc3d".parse().unwrap();
+    let entity = RatedEntity::operator_set(1, OperatorSetId { avs: AvsId(avs), id: 0 });
+    let rpc_url = demo.place["rpc_url"].as_str().unwrap();
+    let oracle: Address = demo.place["oracle"].as_str().unwrap().parse().unwrap();
+    let provider = ProviderBuilder::new().connect_http(rpc_url.parse().unwrap());
+    let (slot, word) = slot_of(&provider, oracle, entity.key()).await;
+    let set = async |value: U256| {
+        let _: Value = provider
+            .raw_request("anvil_setStorageAt".into(), (oracle, slot, B256::from(value)))
+            .await
+            .unwrap();
+    };
+    set(word ^ U256::from(1)).await;
+    refused(&demo.verify(url), &entity.to_string());
+    set(word).await;
+    assert!(demo.verify(url).status.success());
+
+    // One row of what the API answers from.
+    let pool = database.pool().await;
+    let key = entity.key();
+    sqlx::query(
+        "UPDATE read_model.rating_points SET word = set_byte(word, 31, 255) WHERE entity_id =
+            (SELECT id FROM read_model.entities WHERE key = $1)",
+    )
+    .bind(key.as_slice())
+    .execute(&pool)
+    .await
+    .unwrap();
+    refused(&demo.verify(url), "rating_points");
+}
+
+/// The storage slot of an entity's rating: the mapping's own slot is found by trying.
+async fn slot_of(
+    provider: &impl alloy::providers::Provider,
+    oracle: Address,
+    key: B256,
+) -> (B256, U256) {
+    for place in 0_u64..32 {
+        let slot = keccak256([key, B256::from(U256::from(place))].concat());
+        let word = provider.get_storage_at(oracle, slot.into()).await.unwrap();
+        if !word.is_zero() {
+            return (slot, word);
+        }
+    }
+    panic!("no slot holds the rating");
+}
+
+#[test]
+fn bad_input_gets_a_sentence_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing.jsonl");
+    let output = assay("postgres://nobody:geheim@127.0.0.1:1/none", &["import", "--chain-id", "1"])
+        .arg(&missing)
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message.contains("missing.jsonl"), "{message}");
+    // A server that is not there, and a password that must not be shown.
+    let output = assay("postgres://nobody:geheim@127.0.0.1:1/none", &["verify"]).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("127.0.0.1:1") && !message.contains("geheim"), "{message}");
+    let file = dir.path().join("blocks.json");
+    std::fs::write(&file, r#"{"blocks":[{"id":"C1|x","lam":"-1","severity_bp":{"5":"1"}}]}"#)
+        .unwrap();
+    let output = assay("postgres://unused", &["loss"]).arg(&file).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("C1|x"), "{message}");
+}
