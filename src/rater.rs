@@ -477,7 +477,8 @@ async fn read_checkpoint(
     connection: &mut PgConnection,
     methodology: B256,
 ) -> Result<Option<Checkpoint>, RaterError> {
-    let row: Option<(i64, i64, Vec<u8>, i32, Vec<u8>)> = sqlx::query_as(
+    type Row = (i64, i64, Vec<u8>, i32, Vec<u8>);
+    let row: Option<Row> = sqlx::query_as(
         "SELECT storage_position, canonical_position, canonical_hash, revision, methodology_hash
          FROM read_model.checkpoint",
     )

@@ -171,7 +171,8 @@ async fn every_slash_of_preprod_is_recomputed_from_the_fold() {
     let mut slashes = 0;
     let mut last_max = BTreeMap::new();
     // What the events of one block say last of each allocation: current, and pending with its block.
-    let mut said: BTreeMap<_, (Option<u64>, Option<(u64, u64)>)> = BTreeMap::new();
+    type Said = (Option<u64>, Option<(u64, u64)>);
+    let mut said: BTreeMap<_, Said> = BTreeMap::new();
     let mut block = 0;
     let state = fold(&path, HOLESKY, |fact, chain| {
         if fact.block.number != block {
@@ -327,7 +328,7 @@ async fn ingest_somehow(facts: &[Fact], seed: u64) -> Agreed {
         rest = later;
     }
     let head = rater.catch_up().await.unwrap().head;
-    if seed % 5 == 0 {
+    if seed.is_multiple_of(5) {
         assay::verify::verify(&rater).await.unwrap();
     }
     let actions = actions(&store).await;

@@ -161,7 +161,7 @@ impl ChainState {
         found.wad_recomputed = share(fallen.before);
         // A maximum that was never seen before the slash contradicts the event: then its own share
         // of the whole is the bound.
-        if !found.wad_recomputed.is_some_and(|recomputed| recomputed.abs_diff(wad) <= ROUNDING) {
+        if found.wad_recomputed.is_none_or(|found| found.abs_diff(wad) > ROUNDING) {
             return found;
         }
         found.allocation_slashed = self
