@@ -10,10 +10,10 @@ use anyhow::Context as _;
 use assay::chain::decode::Decoder;
 use assay::chain::deployment::Contracts;
 use assay::chain::endpoint::Endpoint;
-use assay::chain::ingest::{Ingest, IngestOptions};
+use assay::chain::ingest::{Ingest, IngestError, IngestOptions};
 use assay::chain::rpc_source::RpcSource;
 use assay::chain::source::Patience;
-use assay::event_store::NOTIFY_CHANNEL;
+use assay::event_store::{AppendError, NOTIFY_CHANNEL};
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
 use assay_oracle::{GasKey, Observer, OracleId, Policy, Publication, RatingSigner};
@@ -26,6 +26,9 @@ use super::database::DatabaseArgs;
 
 /// Ratings are brought up to date at least this often, whether or not anybody told us to.
 const RATE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long to wait for a database that does not answer.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// `/ready` says no when the read model is further behind: two epochs of finality.
 const LAG_BLOCKS_MAX: u64 = 64;
@@ -114,14 +117,27 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         finality_depth: args.finality_depth,
         ..IngestOptions::default()
     };
-    let mut ingest = Ingest::resume(
-        Arc::new(source),
-        Arc::new(Decoder::new(contracts)),
-        store.clone(),
-        options,
-        stop.clone(),
-    )
-    .await?;
+    let source = Arc::new(source);
+    let decoder = Arc::new(Decoder::new(contracts));
+    // The database may be away for a while; whatever was not committed is read again.
+    let ingesting = async {
+        loop {
+            let sink = store.clone();
+            let resumed =
+                Ingest::resume(source.clone(), decoder.clone(), sink, options.clone(), stop.clone());
+            let ended = match resumed.await {
+                Ok(mut ingest) => ingest.run().await,
+                Err(error) => Err(error),
+            };
+            match ended {
+                Err(IngestError::Sink(AppendError::Unavailable(error))) => {
+                    tracing::warn!(error = %error, "the database is away; ingestion begins again");
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                }
+                ended => return ended.context("ingestion stopped"),
+            }
+        }
+    };
     let reader = open.reader().await?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", args.listen)
@@ -149,7 +165,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     };
     let result = tokio::select! {
         () = super::stopped() => Ok(()),
-        ended = ingest.run() => ended.context("ingestion stopped"),
+        ended = ingesting => ended,
         ended = rate(open.rater().await?, store.pool().clone()) => ended,
         ended = serving => ended.context("the server failed"),
         ended = publishing => ended,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use alloy::primitives::B256;
 use assay::chain::{Import, Ingest, IngestError, ScriptedSource, Step};
-use assay::event_store::EventStore;
+use assay::event_store::{AppendError, EventStore};
 use assay_domain::Fact;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -59,8 +59,9 @@ async fn look(
             }
         };
         match step {
-            // Its connections went down with it.
-            None => ingest = resume(chain, &database.store().await).await,
+            // Its connections went down with it; or the database hiccuped, and a supervisor begins
+            // again.
+            None | Some(Err(IngestError::Sink(AppendError::Unavailable(_)))) => ingest = resume(chain, &database.store().await).await,
             Some(Ok(Step::Advanced)) => {}
             Some(Ok(Step::UpToDate | Step::SourceBehind) | Err(IngestError::Source(_))) => {
                 return ingest;

@@ -60,7 +60,12 @@ fn refused(output: &Output, entity: &str) {
 async fn the_demo_agrees_with_itself_and_one_changed_bit_or_row_is_named() {
     let database = support::database().await;
     let url = database.url.clone();
-    let demo = tokio::task::spawn_blocking(move || Demo::start(&url)).await.unwrap();
+    let demo = tokio::task::spawn_blocking(move || {
+        crate::oracle_world::anvil_path();
+        Demo::start(&url)
+    })
+    .await
+    .unwrap();
     let url = database.url.as_str();
     assert_eq!(demo.told["agree"], json!(true));
     let expected = json!({ "OperatorSlashed": 15, "OperatorSetCreated": 99, "SlasherUpdated": 21,

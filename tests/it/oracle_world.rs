@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256, keccak256};
@@ -79,8 +80,22 @@ pub(crate) fn publication(rpc_url: &str, oracle: OracleId) -> Publication {
 
 /// The binary: `npm ci` in `oracle` brings it.
 pub(crate) fn anvil_path() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/node_modules");
-    Anvil::find(&[folder], &std::env::var("PATH").unwrap_or_default()).expect("anvil")
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let find = |folder: &Path| {
+        let path = std::env::var("PATH").unwrap_or_default();
+        Anvil::find(&[folder.join("node_modules")], &path)
+    };
+    // Whoever comes first on a fresh checkout brings it; the others wait.
+    PATH.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle");
+        if let Ok(path) = find(&folder) {
+            return path;
+        }
+        let npm = std::process::Command::new("npm").arg("ci").current_dir(&folder).output();
+        assert!(npm.expect("anvil or npm").status.success(), "npm ci in oracle failed");
+        find(&folder).expect("anvil")
+    })
+    .clone()
 }
 
 /// A further chain with the contract on it.

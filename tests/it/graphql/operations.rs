@@ -152,7 +152,7 @@ async fn a_database_that_knows_nothing_gives_empty_lists_and_clear_errors() {
 #[tokio::test]
 async fn a_row_that_makes_no_sense_is_an_error_and_not_a_panic() {
     let (_database, pool) = world(2).await;
-    run(&pool, "UPDATE read_model.ratings SET attribution = '{}', outlook = 7").await;
+    run(&pool, "UPDATE read_model.assessments SET attribution = '{}', outlook = 7").await;
     let field =
         |field: &str| format!("{{ entity(slug: \"{}\") {{ rating {{ {field} }} }} }}", operator(1));
     assert_eq!(code(&pool, &field("attribution { points }")).await, "INTERNAL");

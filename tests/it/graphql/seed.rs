@@ -86,7 +86,24 @@ async fn insert_entities(pool: &PgPool, entities: &[RatedEntity]) {
     }
 }
 
+/// Lets the tests write a rating as one row: each gets an assessment of its own.
+const WRITABLE_RATINGS: &str = "CREATE FUNCTION read_model.insert_rating() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+    DECLARE made bytea := sha256((NEW.entity_id || ' ' || NEW.position)::bytea);
+    BEGIN
+        INSERT INTO read_model.assessments VALUES (made, NEW.grade, NEW.not_rated_reason,
+            NEW.score, NEW.expected_loss_ppt, NEW.low_ppt, NEW.high_ppt, NEW.best_grade,
+            NEW.worst_grade, NEW.conservative_grade, NEW.coverage_ppm, NEW.sufficiency_ppm,
+            NEW.outlook, NEW.is_watch_negative, NEW.attribution, NEW.rationale);
+        INSERT INTO read_model.rating_points VALUES (NEW.entity_id, NEW.position,
+            NEW.block_number, NEW.block_time, made, NEW.seq, NEW.word);
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER ratings_are_two_rows INSTEAD OF INSERT ON read_model.ratings
+        FOR EACH ROW EXECUTE FUNCTION read_model.insert_rating()";
+
 const RECORD: &[&str] = &[
+    WRITABLE_RATINGS,
     "INSERT INTO read_model.checkpoint VALUES (true, 900, 100, decode(repeat('c1', 32), 'hex'), 1,
         decode(repeat('3e', 32), 'hex'))",
     "INSERT INTO read_model.chains VALUES

@@ -17,7 +17,7 @@ async fn each_role_is_kept_to_its_own() {
     let database = db::connect(&test.url).await.expect("the database answers");
     let allowed = [
         (Role::Writer, "SELECT * FROM event_store.events"),
-        (Role::Writer, "TRUNCATE read_model.ratings"),
+        (Role::Writer, "TRUNCATE read_model.rating_points"),
         (Role::Writer, "UPDATE read_model.chains SET head_number = 1"),
         (Role::Writer, "SELECT * FROM outbox.reports"),
         (Role::Reader, "SELECT * FROM read_model.ratings"),
@@ -35,7 +35,7 @@ async fn each_role_is_kept_to_its_own() {
         (Role::Writer, "CREATE TABLE event_store.more (a int)"),
         (Role::Reader, "SELECT * FROM event_store.events"),
         (Role::Reader, "SELECT * FROM outbox.reports"),
-        (Role::Reader, "DELETE FROM read_model.ratings"),
+        (Role::Reader, "DELETE FROM read_model.rating_points"),
         (Role::Reader, "INSERT INTO read_model.chains (chain_id, head_number) VALUES (1, 1)"),
         (Role::Oracle, "SELECT * FROM event_store.events"),
         (Role::Oracle, "SELECT * FROM read_model.ratings"),
