@@ -259,6 +259,10 @@ async fn ingest_one_way(happenings: &[Happening], way: &Way) -> (MemorySink, Scr
     for (index, happening) in happenings.iter().chain(&end).enumerate() {
         player.play(happening);
         let is_end = index >= happenings.len();
+        if is_end {
+            // A node that still fails has not shown how the chain ended.
+            chain.fail_next(0);
+        }
         if !is_end && !index.is_multiple_of(way.looks_every) {
             continue;
         }
