@@ -280,7 +280,6 @@ impl Rater {
         let head = live.engine.head();
         let revision = live.revision;
         let log = &live.log;
-        let chain_ids: Vec<ChainId> = live.engine.state().chains.keys().copied().collect();
         let unmapped: BTreeMap<ChainId, u64> = live
             .engine
             .state()
@@ -321,7 +320,7 @@ impl Rater {
         let connection = appender.connection();
         writer.read_model.flush(connection).await?;
         write_reports(connection, &std::mem::take(&mut writer.reports)).await?;
-        write_chains(connection, &chain_ids, &unmapped).await?;
+        write_chains(connection, &unmapped).await?;
         let checkpoint = Checkpoint { storage_position: log.storage_position, head, revision };
         write_checkpoint(connection, checkpoint, self.methodology.hash()).await?;
         appender.commit().await?;
@@ -525,9 +524,11 @@ async fn write_checkpoint(
 /// Copies where ingestion stands to where the API may read it.
 async fn write_chains(
     connection: &mut PgConnection,
-    chain_ids: &[ChainId],
     unmapped: &BTreeMap<ChainId, u64>,
 ) -> sqlx::Result<()> {
+    let chain_ids: Vec<i64> = sqlx::query_scalar("SELECT chain_id FROM event_store.cursors")
+        .fetch_all(&mut *connection)
+        .await?;
     for chain_id in chain_ids {
         sqlx::query(
             "INSERT INTO read_model.chains
@@ -540,8 +541,8 @@ async fn write_chains(
                 finalized_time = excluded.finalized_time,
                 unmapped_logs = excluded.unmapped_logs, updated_at = now()",
         )
-        .bind(chain_id.cast_signed())
-        .bind(unmapped.get(chain_id).copied().unwrap_or(0).cast_signed())
+        .bind(chain_id)
+        .bind(unmapped.get(&chain_id.cast_unsigned()).copied().unwrap_or(0).cast_signed())
         .execute(&mut *connection)
         .await?;
     }

@@ -56,9 +56,9 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
         story::tell(&reader).await?;
         if let Ok(count) = &agreed {
             say(&format!(
-                "\nThe feed: {} ratings signed by 2 of 3 keys and stored in {} on a local chain. \
-                 Contract, GraphQL and Postgres agree bit for bit on {count}.",
-                feed.published, feed.oracle
+                "\nThe feed: {count} ratings signed by 2 of 3 keys and stored in {} on a local \
+                 chain. Contract, GraphQL and Postgres agree on them bit for bit.",
+                feed.oracle
             ));
         }
         say(&format!("Done in {:.1} s.", begun.elapsed().as_secs_f64()));

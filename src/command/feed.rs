@@ -74,7 +74,6 @@ impl AuditArgs {
 pub(super) struct Feed {
     anvil: Anvil,
     pub(super) oracle: Address,
-    pub(super) published: usize,
 }
 
 impl Feed {
@@ -124,8 +123,8 @@ pub(super) async fn publish(open: &Open) -> anyhow::Result<Feed> {
         policy: Policy::development(),
         observer: Observer::silent(),
     };
-    let published = during("publishing the ratings", publish_once(&pool, &publication)).await?;
-    Ok(Feed { anvil, oracle: deployed.address, published: published.ratings })
+    during("publishing the ratings", publish_once(&pool, &publication)).await?;
+    Ok(Feed { anvil, oracle: deployed.address })
 }
 
 fn npm_folder() -> PathBuf {

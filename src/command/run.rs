@@ -123,8 +123,13 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let ingesting = async {
         loop {
             let sink = store.clone();
-            let resumed =
-                Ingest::resume(source.clone(), decoder.clone(), sink, options.clone(), stop.clone());
+            let resumed = Ingest::resume(
+                source.clone(),
+                decoder.clone(),
+                sink,
+                options.clone(),
+                stop.clone(),
+            );
             let ended = match resumed.await {
                 Ok(mut ingest) => ingest.run().await,
                 Err(error) => Err(error),

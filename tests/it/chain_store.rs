@@ -61,7 +61,9 @@ async fn look(
         match step {
             // Its connections went down with it; or the database hiccuped, and a supervisor begins
             // again.
-            None | Some(Err(IngestError::Sink(AppendError::Unavailable(_)))) => ingest = resume(chain, &database.store().await).await,
+            None | Some(Err(IngestError::Sink(AppendError::Unavailable(_)))) => {
+                ingest = resume(chain, &database.store().await).await
+            }
             Some(Ok(Step::Advanced)) => {}
             Some(Ok(Step::UpToDate | Step::SourceBehind) | Err(IngestError::Source(_))) => {
                 return ingest;
