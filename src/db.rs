@@ -12,16 +12,12 @@ use sqlx::{ConnectOptions, Connection, Executor, PgPool};
 /// The migrations, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// Every advisory lock Assay takes. The number's high bytes spell `assay`, so that it meets no
+/// Every advisory lock this crate takes (the publisher takes its own, see `outbox.rs`). The number's high bytes spell `assay`, so that it meets no
 /// one else's; the migrator of sqlx takes one of its own, derived from the database's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdvisoryLock {
     /// Held by a transaction that appends to the event store, from reading the head to commit.
     Append,
-    /// Held by the process that projects and rates, for as long as it does.
-    Project,
-    /// Held by the process that transmits reports, for as long as it does.
-    Transmit,
 }
 
 impl AdvisoryLock {
@@ -29,8 +25,6 @@ impl AdvisoryLock {
     pub const fn id(self) -> i64 {
         let number = match self {
             Self::Append => 1,
-            Self::Project => 2,
-            Self::Transmit => 3,
         };
         // "assay" and 24 bits.
         (0x61_73_73_61_79 << 24) | number

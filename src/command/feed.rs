@@ -265,12 +265,8 @@ async fn ratings_of_the_api(pool: &PgPool) -> anyhow::Result<Vec<Said>> {
     let mut said = Vec::new();
     let mut after = Value::Null;
     loop {
-        let answer = assay_graphql::execute(pool, QUERY, json!({ "after": after })).await;
-        let answer: Value = serde_json::from_str(&answer)?;
-        if let Some(errors) = answer.get("errors") {
-            bail!("the API does not answer: {errors}");
-        }
-        let page = &answer["data"]["entities"];
+        let data = super::query::ask(pool, QUERY, json!({ "after": after })).await?;
+        let page = &data["entities"];
         for node in page["nodes"].as_array().into_iter().flatten() {
             let slug = node["slug"].as_str().unwrap_or_default().to_owned();
             let key: B256 = node["key"].as_str().unwrap_or_default().parse()?;

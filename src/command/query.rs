@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value};
+use sqlx::PgPool;
 
 use super::database::DatabaseArgs;
 
@@ -35,6 +36,16 @@ pub(super) async fn run(database: &DatabaseArgs, args: QueryArgs) -> anyhow::Res
     match answer.get("errors") {
         Some(_) => anyhow::bail!("the query has errors; they are in the answer"),
         None => Ok(()),
+    }
+}
+
+/// The data of an answer that must have no errors: what the other commands ask of the API.
+pub(super) async fn ask(pool: &PgPool, query: &str, variables: Value) -> anyhow::Result<Value> {
+    let answer = assay_graphql::execute(pool, query, variables).await;
+    let mut answer: Value = serde_json::from_str(&answer)?;
+    match answer.get("errors") {
+        Some(errors) => anyhow::bail!("the API does not answer: {errors}"),
+        None => Ok(answer["data"].take()),
     }
 }
 

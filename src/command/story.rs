@@ -2,7 +2,7 @@
 //!
 //! Every figure is asked of the API, as of a block, like anybody would.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use assay_domain::grade::Grade;
 use assay_domain::rationale::percent;
 use serde_json::{Value, json};
@@ -62,12 +62,8 @@ pub(super) async fn rows(pool: &PgPool, block: Option<u64>) -> anyhow::Result<Ve
     let mut after = Value::Null;
     loop {
         let variables = json!({ "asOf": as_of, "after": after });
-        let answer = assay_graphql::execute(pool, QUERY, variables).await;
-        let answer: Value = serde_json::from_str(&answer)?;
-        if let Some(errors) = answer.get("errors") {
-            bail!("the API does not answer: {errors}");
-        }
-        let page = &answer["data"]["entities"];
+        let data = super::query::ask(pool, QUERY, variables).await?;
+        let page = &data["entities"];
         rows.extend(page["nodes"].as_array().into_iter().flatten().filter_map(row));
         if page["pageInfo"]["hasNextPage"] != json!(true) {
             return Ok(rows);
@@ -265,12 +261,8 @@ fn fate(row: &Row, slashed: &[(String, u64)]) -> String {
 async fn slashed_later(pool: &PgPool) -> anyhow::Result<Vec<(String, u64)>> {
     const QUERY: &str =
         "{ slashings(first: 100) { nodes { operatorSet { slug } block { number } } } }";
-    let answer = assay_graphql::execute(pool, QUERY, Value::Null).await;
-    let answer: Value = serde_json::from_str(&answer)?;
-    if let Some(errors) = answer.get("errors") {
-        bail!("the API does not answer: {errors}");
-    }
-    let mut slashed: Vec<(String, u64)> = answer["data"]["slashings"]["nodes"]
+    let data = super::query::ask(pool, QUERY, Value::Null).await?;
+    let mut slashed: Vec<(String, u64)> = data["slashings"]["nodes"]
         .as_array()
         .into_iter()
         .flatten()

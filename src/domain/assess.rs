@@ -23,6 +23,7 @@ use crate::operator_set::{
 use crate::sensitivity::{Sensitivity, set_sensitivities};
 use crate::severity::SeverityRecord;
 use crate::state::experience::{BEACON_CHAIN_ETH, decayed_count, severity_record};
+use crate::state::operator::WAD_PER_PPT;
 use crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS;
 use crate::state::slashing::Incident;
 use crate::state::{ChainState, OperatorSet};
@@ -536,9 +537,6 @@ impl Assessor<'_> {
 
 /// The group of operators whose rates are estimated together.
 const PLATFORM: &str = "eigenlayer";
-
-/// 1e-18 in one part per trillion.
-const WAD_PER_PPT: u64 = 1_000_000;
 
 /// `part / whole` in parts per trillion, rounded up: against the rated.
 fn share(part: u64, whole: u64) -> Ppt {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::{Address, U256, address};
 
 use super::ChainState;
+use super::operator::WAD_PER_PPT;
 use super::slashing::Incident;
 use super::staker::{mul_div_floor, slashable_shares};
 use crate::decimal::{Atto, Ppt};
@@ -216,9 +217,6 @@ pub fn severity_record<'a>(
     }
     record
 }
-
-/// 1e-18 in one part per trillion.
-const WAD_PER_PPT: u64 = 1_000_000;
 
 fn window_epochs(methodology: &Methodology) -> u64 {
     let clock = &methodology.clock;

@@ -10,6 +10,9 @@ use crate::text::UntrustedText;
 /// One whole, 1e-18: `WAD` of `SlashingLib.sol`, and the maximum magnitude before any slash.
 pub const WAD: u64 = 1_000_000_000_000_000_000;
 
+/// 1e-18 in one part per trillion.
+pub const WAD_PER_PPT: u64 = 1_000_000;
+
 /// What is known of an operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Operator {
