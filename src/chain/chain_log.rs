@@ -64,6 +64,9 @@ pub struct Topics {
 }
 
 impl Topics {
+    /// No topics.
+    pub const NONE: Self = Self { count: 0, topics: [B256::ZERO; TOPICS_MAX] };
+
     /// Topics out of a slice; `None` for more than four.
     pub fn new(given: &[B256]) -> Option<Self> {
         let mut topics = [B256::ZERO; TOPICS_MAX];

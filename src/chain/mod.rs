@@ -18,7 +18,9 @@ mod events;
 pub mod import;
 pub mod ingest;
 mod mapping;
+pub mod nodes;
 pub mod range;
+pub mod receipts;
 mod rpc_error;
 pub mod rpc_source;
 pub mod scripted;
@@ -33,6 +35,7 @@ pub use deployment::{Contract, Contracts, Deployment, DeploymentError, parse_dep
 pub use endpoint::{Endpoint, EndpointError};
 pub use import::{Import, ImportError, ImportReport};
 pub use ingest::{Ingest, IngestError, IngestOptions, IngestStatus, Step};
+pub use nodes::Nodes;
 pub use rpc_source::RpcSource;
 pub use scripted::ScriptedSource;
 pub use sink::{Resume, Sink};

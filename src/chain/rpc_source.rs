@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alloy::primitives::{Address, B256};
+use alloy::rpc::types::{Header as WholeHeader, TransactionReceipt};
 use assay_domain::{BlockRef, ChainId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -106,6 +107,25 @@ impl RpcSource {
         }
     }
 
+    /// The whole header of a block, by number or hash.
+    pub(super) async fn whole_header(&self, block: Value) -> Result<WholeHeader, SourceError> {
+        let is_hash = block.as_str().is_some_and(|block| block.len() == 66);
+        let method = if is_hash { "eth_getBlockByHash" } else { "eth_getBlockByNumber" };
+        let params = json!([block, false]);
+        let header: Option<WholeHeader> = self.call(&Call { method, params, range: None }).await?;
+        header.ok_or_else(|| self.inconsistent(format!("it no longer has block {block}")))
+    }
+
+    /// The receipts of a block, by hash.
+    pub(super) async fn receipts(
+        &self,
+        block: B256,
+    ) -> Result<Vec<TransactionReceipt>, SourceError> {
+        let call = Call { method: "eth_getBlockReceipts", params: json!([block]), range: None };
+        let receipts: Option<_> = self.call(&call).await?;
+        receipts.ok_or_else(|| self.inconsistent(format!("it has no receipts of block {block}")))
+    }
+
     async fn header_by_tag(&self, tag: &str) -> Result<Option<Header>, SourceError> {
         let call = header_call(json!(tag));
         Ok(self.call::<Option<HeaderJson>>(&call).await?.map(|json| json.0))
@@ -199,7 +219,7 @@ impl RpcSource {
         }
     }
 
-    fn inconsistent(&self, message: String) -> SourceError {
+    pub(super) fn inconsistent(&self, message: String) -> SourceError {
         SourceError::Inconsistent { endpoint: self.endpoint().to_string(), message }
     }
 }

@@ -1,6 +1,7 @@
 //! What ingestion asks of a chain, and how an answer can fail.
 //!
-//! Two sources exist: `rpc_source` asks a node, `scripted` plays a chain from memory.
+//! Three sources exist: `rpc_source` asks a node, `nodes` several, `scripted` plays a chain from
+//! memory.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use alloy::primitives::{Address, B256};
 use assay_domain::{BlockRef, ChainId};
 
 use super::chain_log::ChainLog;
+use super::receipts::Unproven;
 use crate::event_store::Header;
 
 /// The newest blocks a source knows.
@@ -103,6 +105,14 @@ pub enum SourceError {
         /// What it said.
         message: String,
     },
+    /// What the source said is not what the block's hash commits to. Ask another node.
+    #[error("{endpoint} is wrong: {unproven}")]
+    Unproven {
+        /// The source, without its secrets.
+        endpoint: String,
+        /// What is wrong, and with which log.
+        unproven: Box<Unproven>,
+    },
     /// Two answers cannot both be true: the nodes behind one address are not of one mind, or the
     /// chain moved between two questions. Ask again.
     #[error("{endpoint} contradicts itself: {message}")]
@@ -119,7 +129,10 @@ impl SourceError {
     pub const fn is_temporary(&self) -> bool {
         match self {
             Self::WrongChain { .. } | Self::Refused { .. } => false,
-            Self::TooLarge { .. } | Self::Unavailable { .. } | Self::Inconsistent { .. } => true,
+            Self::TooLarge { .. }
+            | Self::Unavailable { .. }
+            | Self::Unproven { .. }
+            | Self::Inconsistent { .. } => true,
         }
     }
 }

@@ -11,7 +11,7 @@ use assay::chain::decode::Decoder;
 use assay::chain::deployment::Contracts;
 use assay::chain::endpoint::Endpoint;
 use assay::chain::ingest::{Ingest, IngestError, IngestOptions};
-use assay::chain::rpc_source::RpcSource;
+use assay::chain::nodes::Nodes;
 use assay::chain::source::Patience;
 use assay::event_store::{AppendError, NOTIFY_CHANNEL};
 use assay::rater::{Rater, RaterError};
@@ -35,9 +35,19 @@ const LAG_BLOCKS_MAX: u64 = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The node to follow: http, https, ws or wss.
-    #[arg(long, env = "ASSAY_RPC_URL", hide_env_values = true)]
-    rpc_url: String,
+    /// The node to follow: http, https, ws or wss. Repeat it, and two are compared, and the next
+    /// is asked where one fails.
+    #[arg(
+        long,
+        required = true,
+        env = "ASSAY_RPC_URL",
+        hide_env_values = true,
+        value_delimiter = ' '
+    )]
+    rpc_url: Vec<String>,
+    /// Prove every block that may hold a log of ours complete, by its receipts.
+    #[arg(long)]
+    verify_receipts: bool,
     /// The chain it must serve.
     #[arg(long, default_value_t = 1)]
     chain_id: ChainId,
@@ -105,10 +115,12 @@ impl PublishArgs {
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Result<()> {
-    let endpoint = Endpoint::parse(&args.rpc_url)?;
+    let endpoints = args.rpc_url.iter().map(|url| Endpoint::parse(url));
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
     let publication = args.publish.publication()?;
     let contracts = Contracts::of_chain(args.chain_id)?;
-    let source = RpcSource::connect(endpoint, args.chain_id, Patience::default()).await?;
+    let source =
+        Nodes::connect(endpoints, args.chain_id, Patience::default(), args.verify_receipts).await?;
     let open = database.open().await?;
     let stop = CancellationToken::new();
     let store = open.store().await?;

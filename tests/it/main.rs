@@ -3,6 +3,7 @@
 mod chain_decode;
 mod chain_import;
 mod chain_ingest;
+mod chain_receipts;
 mod chain_rpc;
 mod chain_shared;
 mod chain_store;

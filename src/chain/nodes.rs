@@ -1,0 +1,308 @@
+//! One or several nodes of a chain as one source: the next is asked where one fails, two are
+//! compared, and a block's receipts decide between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use alloy::consensus::BlockHeader;
+use alloy::primitives::{Address, B256};
+use alloy::rpc::types::Header as WholeHeader;
+use assay_domain::ChainId;
+use futures_util::future::{join, select_all};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use serde_json::json;
+
+use super::chain_log::ChainLog;
+use super::endpoint::Endpoint;
+use super::receipts::{Unproven, may_hold, prove_header, prove_logs, prove_receipts};
+use super::rpc_source::RpcSource;
+use super::source::{Heads, LogSource, Patience, SourceError};
+use crate::event_store::Header;
+
+/// Headers and receipts under way at a time while a range is proven.
+const PROOFS_AT_ONCE: usize = 8;
+
+/// Attempts at a node when there is another one to ask.
+const ATTEMPTS_WITH_ANOTHER: u32 = 2;
+
+/// The nodes of one chain.
+#[derive(Debug)]
+pub struct Nodes {
+    nodes: Vec<RpcSource>,
+    /// Which of them is asked first.
+    first: AtomicUsize,
+    verify_receipts: bool,
+}
+
+impl Nodes {
+    /// Connects to all that answer; one that answers for another chain is an error. With
+    /// `verify_receipts` every block that may hold a log of ours is proven complete.
+    pub async fn connect(
+        endpoints: Vec<Endpoint>,
+        expected: ChainId,
+        mut patience: Patience,
+        verify_receipts: bool,
+    ) -> Result<Self, SourceError> {
+        if endpoints.len() > 1 {
+            patience.attempts_max = patience.attempts_max.min(ATTEMPTS_WITH_ANOTHER);
+        }
+        let mut nodes = Vec::with_capacity(endpoints.len());
+        let mut failure = None;
+        for endpoint in endpoints {
+            match RpcSource::connect(endpoint, expected, patience).await {
+                Ok(node) => nodes.push(node),
+                Err(error @ SourceError::WrongChain { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(error = %error, "a node is left out until the next start");
+                    failure = Some(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if nodes.is_empty() => Err(error),
+            _ => Ok(Self { nodes, first: AtomicUsize::new(0), verify_receipts }),
+        }
+    }
+
+    /// The nodes, the one to ask first leading.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, &RpcSource)> {
+        let first = self.first.load(Ordering::Relaxed);
+        let (before, from) = self.nodes.split_at(first.min(self.nodes.len()));
+        (first..).zip(from).chain((0..).zip(before))
+    }
+
+    /// Asks one node after the other until one answers.
+    async fn ask<'a, T, F>(
+        &'a self,
+        question: impl Fn(&'a RpcSource) -> F,
+    ) -> Result<T, SourceError>
+    where
+        F: Future<Output = Result<T, SourceError>>,
+    {
+        let mut failure = None;
+        for (index, node) in self.in_turn() {
+            match question(node).await {
+                Ok(answer) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                // A smaller question helps more than another node.
+                Err(error @ SourceError::TooLarge { .. }) => return Err(error),
+                Err(error) => {
+                    if self.nodes.len() > 1 {
+                        tracing::warn!(error = %error, "asking the next node");
+                    }
+                    failure = Some(error);
+                }
+            }
+        }
+        // There is at least one node, so there is a failure.
+        Err(failure.unwrap_or_else(|| self.inconsistent("no node".to_owned())))
+    }
+
+    /// Asks two nodes; where they differ, the receipts of the block decide.
+    async fn compare<'a, F>(
+        &'a self,
+        addresses: &[Address],
+        question: impl Fn(&'a RpcSource) -> F,
+    ) -> Result<Vec<ChainLog>, SourceError>
+    where
+        F: Future<Output = Result<Vec<ChainLog>, SourceError>>,
+    {
+        let mut two = self.in_turn().map(|(_, node)| node);
+        let (Some(one), Some(other)) = (two.next(), two.next()) else {
+            return self.ask(question).await;
+        };
+        match join(question(one), question(other)).await {
+            (Ok(logs), Ok(others)) => self.settle([one, other], addresses, logs, others).await,
+            (Err(error @ SourceError::TooLarge { .. }), _)
+            | (_, Err(error @ SourceError::TooLarge { .. })) => Err(error),
+            (Ok(logs), Err(error)) => {
+                tracing::warn!(error = %error, "one node alone was asked");
+                Ok(logs)
+            }
+            (Err(_), _) => self.ask(question).await,
+        }
+    }
+
+    async fn settle(
+        &self,
+        nodes: [&RpcSource; 2],
+        addresses: &[Address],
+        mut logs: Vec<ChainLog>,
+        others: Vec<ChainLog>,
+    ) -> Result<Vec<ChainLog>, SourceError> {
+        let by_block = |logs: &[ChainLog]| {
+            let mut blocks: BTreeMap<u64, Vec<ChainLog>> = BTreeMap::new();
+            for log in logs {
+                blocks.entry(log.block_number).or_default().push(log.clone());
+            }
+            blocks
+        };
+        let is_same = |one: &[ChainLog], other: &[ChainLog]| {
+            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.is_same_as(b))
+        };
+        if is_same(&logs, &others) {
+            return Ok(logs);
+        }
+        let (ours, theirs) = (by_block(&logs), by_block(&others));
+        let numbers: BTreeSet<u64> = ours.keys().chain(theirs.keys()).copied().collect();
+        for number in numbers {
+            let of = |blocks: &BTreeMap<u64, Vec<ChainLog>>| {
+                blocks.get(&number).cloned().unwrap_or_default()
+            };
+            let (one, other) = (of(&ours), of(&theirs));
+            if is_same(&one, &other) {
+                continue;
+            }
+            let hashes: BTreeSet<B256> =
+                one.iter().chain(&other).map(|log| log.block_hash).collect();
+            let (Some(hash), 1) = (hashes.first(), hashes.len()) else {
+                return Err(self.inconsistent(format!("block {number} has several hashes")));
+            };
+            let proven = self
+                .ask(|node| async {
+                    let header = node.whole_header(json!(hash)).await?;
+                    proven_logs(node, &header, *hash, addresses, &one).await
+                })
+                .await?;
+            for (node, claimed) in nodes.iter().zip([&one, &other]) {
+                if let Err(unproven) = prove_logs(&proven, claimed) {
+                    tracing::error!(rpc.endpoint = %node.name(), error = %unproven, "a node is wrong");
+                }
+            }
+            let at = logs.partition_point(|log| log.block_number < number);
+            let end = logs.partition_point(|log| log.block_number <= number);
+            logs.splice(at..end, proven);
+        }
+        Ok(logs)
+    }
+
+    fn inconsistent(&self, message: String) -> SourceError {
+        SourceError::Inconsistent { endpoint: self.name(), message }
+    }
+}
+
+/// Proves every block of a range, and that `logs` are all that it holds of these addresses.
+async fn prove_range(
+    node: &RpcSource,
+    addresses: &[Address],
+    from: u64,
+    to: u64,
+    logs: &[ChainLog],
+) -> Result<(), SourceError> {
+    let headers = stream::iter(from..=to)
+        .map(|number| node.whole_header(json!(format!("{number:#x}"))))
+        .buffered(PROOFS_AT_ONCE);
+    let proofs = headers
+        .map_ok(|header| async move {
+            let at = logs.partition_point(|log| log.block_number < header.number());
+            let end = logs.partition_point(|log| log.block_number <= header.number());
+            let claimed = logs.get(at..end).unwrap_or_default();
+            prove_block(node, &header, header.hash, addresses, claimed).await?;
+            Ok((header.number(), header.parent_hash(), header.hash))
+        })
+        .try_buffered(PROOFS_AT_ONCE);
+    let mut proofs = std::pin::pin!(proofs);
+    let mut parent = None;
+    while let Some((number, parent_hash, hash)) = proofs.try_next().await? {
+        if parent.is_some_and(|parent| parent != parent_hash) {
+            let message = format!("block {number} is no child of the block before it");
+            return Err(node.inconsistent(message));
+        }
+        parent = Some(hash);
+    }
+    Ok(())
+}
+
+async fn prove_block(
+    node: &RpcSource,
+    header: &WholeHeader,
+    hash: B256,
+    addresses: &[Address],
+    claimed: &[ChainLog],
+) -> Result<(), SourceError> {
+    // Where the bloom holds none of ours, there is nothing to fetch: no log is the whole truth.
+    let proven = if may_hold(&header.logs_bloom(), addresses) {
+        proven_logs(node, header, hash, addresses, claimed).await?
+    } else {
+        prove_header(header, hash).map_err(|unproven| wrong(node, unproven))?;
+        Vec::new()
+    };
+    prove_logs(&proven, claimed).map_err(|unproven| wrong(node, unproven))
+}
+
+async fn proven_logs(
+    node: &RpcSource,
+    header: &WholeHeader,
+    hash: B256,
+    addresses: &[Address],
+    claimed: &[ChainLog],
+) -> Result<Vec<ChainLog>, SourceError> {
+    prove_header(header, hash).map_err(|unproven| wrong(node, unproven))?;
+    let receipts = node.receipts(hash).await?;
+    prove_receipts(header, receipts, addresses, claimed).map_err(|unproven| wrong(node, unproven))
+}
+
+fn wrong(node: &RpcSource, unproven: Unproven) -> SourceError {
+    SourceError::Unproven { endpoint: node.name(), unproven: Box::new(unproven) }
+}
+
+impl LogSource for Nodes {
+    fn name(&self) -> String {
+        self.in_turn().map(|(_, node)| node.name()).collect::<Vec<_>>().join(" and ")
+    }
+
+    async fn chain_id(&self) -> Result<ChainId, SourceError> {
+        self.ask(RpcSource::chain_id).await
+    }
+
+    async fn heads(&self) -> Result<Heads, SourceError> {
+        self.ask(RpcSource::heads).await
+    }
+
+    async fn headers(&self, numbers: &[u64]) -> Result<Vec<Option<Header>>, SourceError> {
+        self.ask(|node| node.headers(numbers)).await
+    }
+
+    async fn logs(
+        &self,
+        addresses: Arc<[Address]>,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<ChainLog>, SourceError> {
+        if !self.verify_receipts {
+            let question = |node| RpcSource::logs(node, addresses.clone(), from, to);
+            return self.compare(&addresses, question).await;
+        }
+        self.ask(|node| async {
+            let logs = node.logs(addresses.clone(), from, to).await?;
+            prove_range(node, &addresses, from, to, &logs).await?;
+            Ok(logs)
+        })
+        .await
+    }
+
+    async fn logs_of_block(
+        &self,
+        addresses: Arc<[Address]>,
+        block: B256,
+    ) -> Result<Vec<ChainLog>, SourceError> {
+        if !self.verify_receipts {
+            let question = |node| RpcSource::logs_of_block(node, addresses.clone(), block);
+            return self.compare(&addresses, question).await;
+        }
+        self.ask(|node| async {
+            let logs = node.logs_of_block(addresses.clone(), block).await?;
+            let header = node.whole_header(json!(block)).await?;
+            prove_block(node, &header, block, &addresses, &logs).await?;
+            Ok(logs)
+        })
+        .await
+    }
+
+    async fn changed(&self) {
+        select_all(self.nodes.iter().map(|node| node.changed().boxed())).await;
+    }
+}
