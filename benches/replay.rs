@@ -16,15 +16,14 @@ use assay::event_store::{Batch, EventStore};
 use assay_domain::{Fact, State};
 use sqlx::Executor;
 
+#[path = "support/cpu.rs"]
+mod cpu;
 #[path = "../tests/it/support/synthetic.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod synthetic;
 
 /// Facts a batch: what ingestion takes in one step of a backfill.
 const BATCH_FACTS: usize = 10_000;
-
-/// Clock ticks a second in `/proc/<pid>/stat`: the same on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 fn main() -> Result<()> {
     let options = Options::from_args()?;
@@ -157,50 +156,9 @@ async fn replay(store: &EventStore, cluster: &Cluster, events: usize) -> Result<
     Ok(cpu_seconds(cluster)? - before)
 }
 
-/// User and system time so far of this process, its ended children, and the whole cluster.
+/// Of this process, its ended children, and the whole cluster.
 fn cpu_seconds(cluster: &Cluster) -> Result<f64> {
-    let server = cluster.server_id().context("the cluster is ours")?;
-    let mut ticks = Stat::of("self")?.with_ended_children();
-    ticks += Stat::of(&server.to_string())?.with_ended_children();
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let name = entry.file_name();
-        let Some(id) = name.to_str().filter(|id| id.bytes().all(|b| b.is_ascii_digit())) else {
-            continue;
-        };
-        // A process may end while the list is read; then its parent has its time.
-        if let Ok(stat) = Stat::of(id)
-            && stat.parent == server
-        {
-            ticks += stat.own;
-        }
-    }
-    Ok(ticks as f64 / TICKS_PER_SECOND)
-}
-
-struct Stat {
-    parent: u32,
-    own: u64,
-    ended_children: u64,
-}
-
-impl Stat {
-    /// See `proc_pid_stat(5)`: fields 4 and 14 to 17.
-    fn of(process: &str) -> Result<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-        let (_, after_name) = text.rsplit_once(')').context("a process has a name")?;
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).context("a short line in /proc");
-        let ticks = |number: usize| -> Result<u64> { Ok(field(number)?.parse()?) };
-        Ok(Self {
-            parent: field(4)?.parse()?,
-            own: ticks(14)? + ticks(15)?,
-            ended_children: ticks(16)? + ticks(17)?,
-        })
-    }
-
-    const fn with_ended_children(&self) -> u64 {
-        self.own + self.ended_children
-    }
+    Ok(cpu::of_self()? + cpu::of_ended_children()? + cpu::of_cluster(cluster)?)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

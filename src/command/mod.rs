@@ -5,6 +5,7 @@ mod database;
 mod demo;
 mod feed;
 mod import;
+mod ingest;
 mod loss;
 mod progress;
 mod query;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Follow a live chain: record, rate and serve, for as long as it runs.
     Run(run::RunArgs),
+    /// Record a chain, and neither rate nor serve.
+    Ingest(ingest::IngestArgs),
     /// Append `eth_getLogs` objects, one a line (plain, gzip or zstd), or an Assay archive.
     Import(import::ImportArgs),
     /// Answer a GraphQL query from the database, without a server.
@@ -62,6 +65,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Demo(demo) => demo::run(&args.database, demo).await,
         Command::Run(run) => run::run(&args.database, run).await,
+        Command::Ingest(ingest) => ingest::run(&args.database, ingest).await,
         Command::Import(import) => import::run(&args.database, import).await,
         Command::Query(query) => query::run(&args.database, query).await,
         Command::Verify(verify) => verify::run(&args.database, verify).await,
