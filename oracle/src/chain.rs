@@ -151,6 +151,11 @@ impl Chain {
         self.ask("eth_getTransactionCount", asked).await
     }
 
+    /// What an account holds, wei.
+    pub async fn balance(&self, account: Address) -> Result<U256, ChainError> {
+        self.ask("eth_getBalance", self.provider.get_balance(account)).await
+    }
+
     /// The receipt of a transaction, if it is in a block of the present chain.
     pub async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
         let method = "eth_getTransactionReceipt";
@@ -177,6 +182,7 @@ impl Chain {
         &self,
         to: Address,
         calls: &[C],
+        at: BlockNumberOrTag,
     ) -> Result<Vec<C::Return>, ChainError> {
         let mut answers = Vec::with_capacity(calls.len());
         for chunk in calls.chunks(CALLS_PER_REQUEST) {
@@ -184,7 +190,7 @@ impl Chain {
             let mut waiting = Vec::with_capacity(chunk.len());
             for call in chunk {
                 let request = call_request(to, call.abi_encode().into());
-                let added = batch.add_call("eth_call", &(request, BlockNumberOrTag::Latest));
+                let added = batch.add_call("eth_call", &(request, at));
                 waiting.push(added.map_err(|error| self.failed("eth_call", error))?);
             }
             self.ask("eth_call", batch.send()).await?;

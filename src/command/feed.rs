@@ -119,6 +119,7 @@ pub(super) async fn publish(open: &Open) -> anyhow::Result<Feed> {
         rpc_url: anvil.rpc_url().to_owned(),
         oracle: OracleId { chain_id: DEVELOPMENT_CHAIN, address: deployed.address },
         signers,
+        peers: Vec::new(),
         gas_key,
         policy: Policy::development(),
         observer: Observer::silent(),
@@ -160,7 +161,7 @@ async fn fund(rpc_url: &str, account: Address) -> anyhow::Result<()> {
 }
 
 /// The newest report of each entity.
-async fn newest_reports(pool: &PgPool) -> anyhow::Result<Vec<(EntityKey, U256)>> {
+pub(super) async fn newest_reports(pool: &PgPool) -> anyhow::Result<Vec<(EntityKey, U256)>> {
     let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
         "SELECT DISTINCT ON (entity_key) entity_key, word FROM outbox.reports
          ORDER BY entity_key, seq DESC",

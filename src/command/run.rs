@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use anyhow::Context as _;
+use assay::agreement::LogView;
 use assay::chain::decode::Decoder;
 use assay::chain::deployment::Contracts;
 use assay::chain::endpoint::Endpoint;
@@ -16,7 +17,8 @@ use assay::chain::source::Patience;
 use assay::event_store::{AppendError, NOTIFY_CHANNEL};
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
-use assay_oracle::{GasKey, Observer, OracleId, Policy, Publication, RatingSigner};
+use assay_oracle::node::connect_to_oracle;
+use assay_oracle::{GasKey, Node, Observer, OracleId, Peer, Policy, Publication, RatingSigner};
 use clap::Args;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
@@ -56,13 +58,8 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, Args)]
 struct PublishArgs {
-    /// Publish to this oracle contract.
-    #[arg(
-        long,
-        requires = "oracle_rpc_url",
-        requires = "signer_keystore",
-        requires = "gas_keystore"
-    )]
+    /// Sign for this oracle contract, and publish to it if there is a key that pays.
+    #[arg(long, requires = "oracle_rpc_url", requires = "signer_keystore")]
     oracle: Option<Address>,
     /// The node that serves the oracle contract's chain.
     #[arg(long, env = "ASSAY_ORACLE_RPC_URL", hide_env_values = true)]
@@ -71,20 +68,33 @@ struct PublishArgs {
     #[arg(long, default_value_t = 1)]
     oracle_chain_id: ChainId,
     /// Keystore of a key that signs ratings; repeat for more keys.
-    #[arg(long, requires = "password_file")]
+    #[arg(long, requires = "password_file", requires = "oracle")]
     signer_keystore: Vec<PathBuf>,
-    /// Keystore of the key that pays.
-    #[arg(long, requires = "password_file")]
+    /// Keystore of the key that pays; without it the node signs and leaves sending to others.
+    #[arg(long, requires = "password_file", requires = "oracle")]
     gas_keystore: Option<PathBuf>,
     /// File with the password of the keystores, readable by its owner alone.
     #[arg(long)]
     password_file: Option<PathBuf>,
+    /// Another node, whose signatures are asked for and whose log is compared with this one's;
+    /// repeat for each.
+    #[arg(long, value_name = "URL")]
+    peer: Vec<String>,
+}
+
+/// What a node does for an oracle contract.
+#[derive(Debug)]
+struct Duty {
+    rpc_url: String,
+    oracle: OracleId,
+    signers: Vec<RatingSigner>,
+    gas_key: Option<GasKey>,
 }
 
 impl PublishArgs {
-    fn publication(&self) -> anyhow::Result<Option<Publication>> {
-        let (Some(address), Some(rpc_url), Some(gas), Some(password)) =
-            (self.oracle, &self.oracle_rpc_url, &self.gas_keystore, &self.password_file)
+    fn duty(&self) -> anyhow::Result<Option<Duty>> {
+        let (Some(address), Some(rpc_url), Some(password)) =
+            (self.oracle, &self.oracle_rpc_url, &self.password_file)
         else {
             return Ok(None);
         };
@@ -93,20 +103,38 @@ impl PublishArgs {
             .iter()
             .map(|keystore| RatingSigner::from_keystore(keystore, password))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Publication {
-            rpc_url: rpc_url.clone(),
-            oracle: OracleId { chain_id: self.oracle_chain_id, address },
-            signers,
-            gas_key: GasKey::from_keystore(gas, password)?,
+        let gas_key = self.gas_keystore.as_ref();
+        let gas_key = gas_key.map(|path| GasKey::from_keystore(path, password)).transpose()?;
+        let oracle = OracleId { chain_id: self.oracle_chain_id, address };
+        Ok(Some(Duty { rpc_url: rpc_url.clone(), oracle, signers, gas_key }))
+    }
+}
+
+impl Duty {
+    /// The node that signs, once the contract has shown that it is one of ours.
+    async fn node(&self, pool: PgPool) -> anyhow::Result<Node> {
+        let chain = connect_to_oracle(&self.rpc_url, self.oracle).await?;
+        Ok(Node::new(pool, chain, self.oracle, self.signers.clone(), Policy::mainnet()))
+    }
+
+    fn publication(&self, peers: &[Peer]) -> Option<Publication> {
+        Some(Publication {
+            rpc_url: self.rpc_url.clone(),
+            oracle: self.oracle,
+            signers: self.signers.clone(),
+            peers: peers.to_vec(),
+            gas_key: self.gas_key.clone()?,
             policy: Policy::mainnet(),
             observer: Observer::silent(),
-        }))
+        })
     }
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Result<()> {
     let endpoint = Endpoint::parse(&args.rpc_url)?;
-    let publication = args.publish.publication()?;
+    let duty = args.publish.duty()?;
+    let peers = super::oracle::parse_peers(&args.publish.peer)?;
+    let publication = duty.as_ref().and_then(|duty| duty.publication(&peers));
     let contracts = Contracts::of_chain(args.chain_id)?;
     let source = RpcSource::connect(endpoint, args.chain_id, Patience::default()).await?;
     let open = database.open().await?;
@@ -153,6 +181,12 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX) },
     );
     let oracle = open.oracle().await?;
+    let view = LogView::new(store.clone());
+    let signing = match &duty {
+        Some(duty) => Some((duty.node(oracle.clone()).await?, oracle.clone())),
+        None => None,
+    };
+    let router = router.merge(super::oracle::routes(view.clone(), signing));
     let serving = {
         let stop = stop.clone();
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await })
@@ -174,6 +208,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         ended = rate(open.rater().await?, store.pool().clone()) => ended,
         ended = serving => ended.context("the server failed"),
         ended = publishing => ended,
+        () = super::oracle::watch(view, peers) => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();

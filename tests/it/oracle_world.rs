@@ -72,6 +72,7 @@ pub(crate) fn publication(rpc_url: &str, oracle: OracleId) -> Publication {
         rpc_url: rpc_url.to_owned(),
         oracle,
         signers: signers(),
+        peers: Vec::new(),
         gas_key: GasKey::from_signer(key("gas")),
         policy: policy(),
         observer: Observer::silent(),
