@@ -6,6 +6,7 @@ mod demo;
 mod feed;
 mod import;
 mod loss;
+mod nodes;
 mod oracle;
 mod progress;
 mod query;

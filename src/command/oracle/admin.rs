@@ -12,7 +12,7 @@ use super::args::{ChainArgs, ContractArgs, PayerArgs};
 use crate::command::say;
 
 #[derive(Debug, Args)]
-pub(super) struct DeployArgs {
+pub(in crate::command) struct DeployArgs {
     #[command(flatten)]
     chain: ChainArgs,
     #[command(flatten)]
@@ -62,7 +62,7 @@ impl CouncilArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RotateArgs {
+pub(in crate::command) struct RotateArgs {
     #[command(flatten)]
     contract: ContractArgs,
     #[command(flatten)]
@@ -72,7 +72,7 @@ pub(super) struct RotateArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PauseArgs {
+pub(in crate::command) struct PauseArgs {
     #[command(flatten)]
     contract: ContractArgs,
     #[command(flatten)]

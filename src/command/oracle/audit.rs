@@ -17,7 +17,7 @@ use crate::command::progress::during;
 use crate::command::{VerificationFailed, say};
 
 #[derive(Debug, Args)]
-pub(super) struct AuditChainArgs {
+pub(in crate::command) struct AuditChainArgs {
     #[command(flatten)]
     contract: ContractArgs,
     /// The block in which the contract was deployed, or any before.

@@ -133,7 +133,7 @@ async fn after(State(shared): State<Arc<Shared>>, Path(position): Path<u64>) -> 
 }
 
 /// A peer's log, over HTTP.
-pub(super) struct RemoteLog<'a>(pub(super) &'a Peer);
+pub(in crate::command) struct RemoteLog<'a>(pub(in crate::command) &'a Peer);
 
 impl agreement::Peer for RemoteLog<'_> {
     type Error = PeerError;

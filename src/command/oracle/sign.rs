@@ -10,7 +10,7 @@ use crate::command::database::DatabaseArgs;
 use crate::command::say;
 
 #[derive(Debug, Args)]
-pub(super) struct SignArgs {
+pub(in crate::command) struct SignArgs {
     #[command(flatten)]
     contract: ContractArgs,
     #[command(flatten)]

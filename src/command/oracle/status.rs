@@ -18,7 +18,7 @@ use crate::command::feed::newest_reports;
 use crate::command::{VerificationFailed, say};
 
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {
+pub(in crate::command) struct StatusArgs {
     #[command(flatten)]
     contract: ContractArgs,
     /// Address of a node whose log is compared with this one's; repeat for each.

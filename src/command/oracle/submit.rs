@@ -15,7 +15,7 @@ use super::args::{ContractArgs, PayerArgs, parse_peers};
 use crate::command::{read_file, say};
 
 #[derive(Debug, Args)]
-pub(super) struct SubmitArgs {
+pub(in crate::command) struct SubmitArgs {
     #[command(flatten)]
     contract: ContractArgs,
     #[command(flatten)]
