@@ -22,6 +22,10 @@ const FACTS_MAX: usize = 1_000;
 /// Ratings in one answer.
 const RATINGS_MAX: i64 = 1_000;
 
+/// Ratings that differ, kept and shown.
+const DIFFERENCES_MAX: usize = 100;
+const DIFFERENCES_SHOWN: usize = 5;
+
 /// A place in the canonical log, and the hash of everything up to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -106,8 +110,8 @@ pub struct Parting {
     pub ours: Option<Place>,
     /// What they have there.
     pub theirs: Option<Place>,
-    /// The first rating that differs after it, if one does within the next blocks.
-    pub rating: Option<RatingDifference>,
+    /// The ratings that differ in the next blocks: ours first, in the order in which they were made.
+    pub ratings: Vec<RatingDifference>,
 }
 
 /// An entry with its block.
@@ -363,8 +367,8 @@ impl Parting {
                 different_or_ended => break different_or_ended,
             }
         };
-        let rating = first_rating_difference(ours, theirs);
-        Self { agreed, position, ours: ours_there, theirs: theirs_there, rating }
+        let ratings = rating_differences(ours, theirs);
+        Self { agreed, position, ours: ours_there, theirs: theirs_there, ratings }
     }
 }
 
@@ -378,8 +382,8 @@ fn places(blocks: &[Block]) -> impl Iterator<Item = Place> {
     })
 }
 
-/// The first rating of ours that they did not say alike, else the first of theirs that we did not.
-fn first_rating_difference(ours: &[Block], theirs: &[Block]) -> Option<RatingDifference> {
+/// The ratings of ours that they did not say alike, then those of theirs that we did not say.
+fn rating_differences(ours: &[Block], theirs: &[Block]) -> Vec<RatingDifference> {
     let all = |blocks: &[Block]| -> Vec<Reported> {
         blocks.iter().flat_map(|block| block.ratings.iter().cloned()).collect()
     };
@@ -388,17 +392,21 @@ fn first_rating_difference(ours: &[Block], theirs: &[Block]) -> Option<RatingDif
         let same = |found: &&Reported| (&found.entity, found.seq) == (&wanted.entity, wanted.seq);
         said.iter().find(same).map(|found| found.word)
     };
-    let differs = |(our, their): (Option<B256>, Option<B256>), said: &Reported| {
-        (our != their).then(|| RatingDifference {
-            entity: said.entity.clone(),
-            seq: said.seq,
-            ours: our,
-            theirs: their,
-        })
+    let difference = |said: &Reported, ours: Option<B256>, theirs: Option<B256>| RatingDifference {
+        entity: said.entity.clone(),
+        seq: said.seq,
+        ours,
+        theirs,
     };
-    ours.iter().find_map(|said| differs((Some(said.word), word_in(&theirs, said)), said)).or_else(
-        || theirs.iter().find_map(|said| differs((word_in(&ours, said), Some(said.word)), said)),
-    )
+    let ours_differ = ours
+        .iter()
+        .map(|said| difference(said, Some(said.word), word_in(&theirs, said)))
+        .filter(|found| found.ours != found.theirs);
+    let theirs_alone = theirs
+        .iter()
+        .filter(|said| word_in(&ours, said).is_none())
+        .map(|said| difference(said, None, Some(said.word)));
+    ours_differ.chain(theirs_alone).take(DIFFERENCES_MAX).collect()
 }
 
 impl std::fmt::Display for Parting {
@@ -422,14 +430,13 @@ impl std::fmt::Display for Parting {
             place(&self.ours),
             place(&self.theirs)
         )?;
-        let Some(rating) = &self.rating else { return Ok(()) };
-        let entity = UntrustedText(rating.entity.clone().into_bytes());
-        let (ours, theirs) = (grade(rating.ours), grade(rating.theirs));
-        write!(
-            f,
-            "; first rating that differs: {entity}, seq {}: {ours} here, {theirs} there",
-            rating.seq
-        )
+        for (place, rating) in self.ratings.iter().take(DIFFERENCES_SHOWN).enumerate() {
+            let begin = if place == 0 { "; so they rate differently: " } else { "; " };
+            let entity = UntrustedText(rating.entity.clone().into_bytes());
+            let (ours, theirs) = (grade(rating.ours), grade(rating.theirs));
+            write!(f, "{begin}{entity} (seq {}) {ours} here, {theirs} there", rating.seq)?;
+        }
+        Ok(())
     }
 }
 

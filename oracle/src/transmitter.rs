@@ -96,6 +96,7 @@ impl Transmitter {
     /// anything still waits for a block.
     pub(crate) async fn turn(&mut self) -> Result<bool, PublishError> {
         self.leadership.confirm().await?;
+        self.chain.confirm().await?;
         let head = self.chain.head().await?;
         // The first turn sends, so patience begins with the second.
         if self.turns < 2 {
@@ -239,6 +240,7 @@ impl Transmitter {
             return Ok(None);
         }
         let settled = match self.policy.finality {
+            Finality::Confirmations(0) => return Ok(Some(true)),
             Finality::Confirmations(depth) => head.number.saturating_sub(depth),
             Finality::Tag => self.chain.finalized_number().await?,
         };
