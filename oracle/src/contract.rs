@@ -5,7 +5,8 @@
 
 use alloy::consensus::TxEip1559;
 use alloy::eips::Encodable2718;
-use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy::rpc::types::{BlockNumberOrTag, Filter};
 use alloy::sol;
 use alloy::sol_types::{SolConstructor, SolEvent, SolInterface};
 
@@ -18,6 +19,9 @@ pub const ARTIFACT: &str = include_str!("../abi/RatingOracle.json");
 
 /// Fee ceiling of a deployment, wei per gas.
 const DEPLOY_MAX_FEE_WEI: u128 = 500_000_000_000;
+
+/// Blocks of one `eth_getLogs`: what every provider serves for one address.
+const LOG_BLOCKS_PER_REQUEST: usize = 10_000;
 
 /// How long to wait for a block, and how often to look.
 const LOOKS_MAX: u32 = 600;
@@ -67,6 +71,8 @@ sol! {
         function threshold() view returns (uint8);
         function signersAt(uint32 ofEpoch) view returns (address[] signers);
         function paused() view returns (bool);
+        function owner() view returns (address);
+        function guardian() view returns (address);
         function rotateSigners(address[] signers, uint8 threshold);
         function suspend(bytes32 entity);
         function pause();
@@ -200,9 +206,61 @@ pub async fn read_words(
     oracle: Address,
     entities: &[EntityKey],
 ) -> Result<Vec<U256>, ChainError> {
+    read_words_at(chain, oracle, entities, BlockNumberOrTag::Latest).await
+}
+
+/// The same, as they were in some block.
+pub async fn read_words_at(
+    chain: &Chain,
+    oracle: Address,
+    entities: &[EntityKey],
+    at: BlockNumberOrTag,
+) -> Result<Vec<U256>, ChainError> {
     let calls: Vec<_> =
         entities.iter().map(|entity| IRatingOracle::rawCall { entity: entity.0 }).collect();
-    chain.call_many(oracle, &calls).await
+    chain.call_many(oracle, &calls, at).await
+}
+
+/// A rating that the contract stored once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RatedEvent {
+    /// Whose.
+    pub entity: EntityKey,
+    /// The stored word, `lag` filled in by the contract.
+    pub word: U256,
+    /// When.
+    pub block_number: u64,
+}
+
+/// Every rating that the contract ever stored, oldest first. `from_block` is where it was deployed,
+/// or any block before.
+pub async fn rated_events(
+    chain: &Chain,
+    oracle: Address,
+    from_block: u64,
+) -> Result<Vec<RatedEvent>, ChainError> {
+    let head = chain.head().await?.number;
+    let mut events = Vec::new();
+    for from in (from_block..=head).step_by(LOG_BLOCKS_PER_REQUEST) {
+        let to = from.saturating_add(LOG_BLOCKS_PER_REQUEST as u64 - 1).min(head);
+        let filter = Filter::new()
+            .address(oracle)
+            .from_block(from)
+            .to_block(to)
+            .event_signature(IRatingOracle::Rated::SIGNATURE_HASH);
+        for found in chain.logs(&filter).await? {
+            let event = IRatingOracle::Rated::decode_log(&found.inner).map_err(|error| {
+                ChainError::Malformed { method: "eth_getLogs", found: error.to_string() }
+            })?;
+            let block_number = found.block_number.unwrap_or_default();
+            events.push(RatedEvent {
+                entity: EntityKey(event.entity),
+                word: event.word,
+                block_number,
+            });
+        }
+    }
+    Ok(events)
 }
 
 /// Says which of a revert's errors it is, if it is one of the contract's.
@@ -213,13 +271,8 @@ pub(crate) fn revert_reason(output: &Bytes) -> String {
     }
 }
 
-/// EIP-2098: r, then s with the parity in its top bit.
-pub(crate) fn compact(signature: &Signature) -> [u8; 64] {
-    signature.as_erc2098()
-}
-
 /// The ratings and skips in a transaction's logs.
-pub(crate) fn outcomes(
+pub fn outcomes(
     receipt: &Receipt,
     oracle: Address,
 ) -> impl Iterator<Item = (EntityKey, u32, Option<SkipReason>)> {

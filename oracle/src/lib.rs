@@ -2,8 +2,9 @@
 //!
 //! Reads what is due from schema `outbox`, writes nothing else and never the event store.
 //! Read in this order: `report`, `batch` (what is signed), `guard` (sign once), `key`,
-//! `submission` (the life of a batch, pure), `outbox` (what is stored), `transmitter` (the loop),
-//! `publish` (how to start it), `compare` (whether the chain holds what Postgres holds).
+//! `share`, `council` and `node` (signatures among nodes), `submission` (the life of a batch, pure),
+//! `outbox` (what is stored), `transmitter` (the loop), `publish` (how to start it), `compare`
+//! (whether the chain holds what Postgres holds).
 
 #![forbid(unsafe_code)]
 
@@ -12,21 +13,28 @@ pub mod batch;
 pub mod chain;
 pub mod compare;
 pub mod contract;
-mod council;
+pub mod council;
 #[cfg(feature = "ethers-signers")]
 pub mod ethers;
 pub mod guard;
 pub mod key;
+pub mod node;
 pub mod outbox;
 mod outcome;
+pub mod peer;
 pub mod policy;
 pub mod publish;
 pub mod report;
+pub mod share;
 pub mod submission;
 mod transmitter;
 
 pub use batch::{Batch, OracleId};
+pub use council::{Ballot, Council};
 pub use key::{GasKey, RatingSigner};
+pub use node::Node;
+pub use peer::Peer;
 pub use policy::{Finality, Policy};
 pub use publish::{Observer, Publication, Published, publish_once, run};
 pub use report::{EntityKey, Report};
+pub use share::Share;

@@ -2,61 +2,34 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
 use anyhow::Context as _;
-use assay::chain::decode::Decoder;
-use assay::chain::deployment::Contracts;
-use assay::chain::endpoint::Endpoint;
-use assay::chain::ingest::{Ingest, IngestError, IngestOptions};
-use assay::chain::nodes::Nodes;
-use assay::chain::source::Patience;
-use assay::event_store::{AppendError, NOTIFY_CHANNEL};
+use assay::agreement::LogView;
+use assay::event_store::NOTIFY_CHANNEL;
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
-use assay_oracle::{GasKey, Observer, OracleId, Policy, Publication, RatingSigner};
+use assay_oracle::node::connect_to_oracle;
+use assay_oracle::{GasKey, Node, Observer, OracleId, Peer, Policy, Publication, RatingSigner};
 use clap::Args;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use super::database::DatabaseArgs;
+use super::ingest::SourceArgs;
 
 /// Ratings are brought up to date at least this often, whether or not anybody told us to.
 const RATE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How long to wait for a database that does not answer.
-const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// `/ready` says no when the read model is further behind: two epochs of finality.
 const LAG_BLOCKS_MAX: u64 = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The node to follow: http, https, ws or wss. Repeat it, and two are compared, and the next
-    /// is asked where one fails.
-    #[arg(
-        long,
-        required = true,
-        env = "ASSAY_RPC_URL",
-        hide_env_values = true,
-        value_delimiter = ' '
-    )]
-    rpc_url: Vec<String>,
-    /// Prove every block that may hold a log of ours complete, by its receipts.
-    #[arg(long)]
-    verify_receipts: bool,
-    /// The chain it must serve.
-    #[arg(long, default_value_t = 1)]
-    chain_id: ChainId,
-    /// First block to read when the database is empty [default: EigenLayer's deployment].
-    #[arg(long)]
-    start_block: Option<u64>,
-    /// For a node without the `finalized` tag: blocks after which a block is final.
-    #[arg(long)]
-    finality_depth: Option<u64>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Where GraphQL is served.
     #[arg(long, default_value = "127.0.0.1:4747")]
     listen: SocketAddr,
@@ -66,13 +39,8 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, Args)]
 struct PublishArgs {
-    /// Publish to this oracle contract.
-    #[arg(
-        long,
-        requires = "oracle_rpc_url",
-        requires = "signer_keystore",
-        requires = "gas_keystore"
-    )]
+    /// Sign for this oracle contract, and publish to it if there is a key that pays.
+    #[arg(long, requires = "oracle_rpc_url", requires = "signer_keystore")]
     oracle: Option<Address>,
     /// The node that serves the oracle contract's chain.
     #[arg(long, env = "ASSAY_ORACLE_RPC_URL", hide_env_values = true)]
@@ -81,20 +49,33 @@ struct PublishArgs {
     #[arg(long, default_value_t = 1)]
     oracle_chain_id: ChainId,
     /// Keystore of a key that signs ratings; repeat for more keys.
-    #[arg(long, requires = "password_file")]
+    #[arg(long, requires = "password_file", requires = "oracle")]
     signer_keystore: Vec<PathBuf>,
-    /// Keystore of the key that pays.
-    #[arg(long, requires = "password_file")]
+    /// Keystore of the key that pays; without it the node signs and leaves sending to others.
+    #[arg(long, requires = "password_file", requires = "oracle")]
     gas_keystore: Option<PathBuf>,
     /// File with the password of the keystores, readable by its owner alone.
     #[arg(long)]
     password_file: Option<PathBuf>,
+    /// Another node, whose signatures are asked for and whose log is compared with this one's;
+    /// repeat for each.
+    #[arg(long, value_name = "URL")]
+    peer: Vec<String>,
+}
+
+/// What a node does for an oracle contract.
+#[derive(Debug)]
+struct Duty {
+    rpc_url: String,
+    oracle: OracleId,
+    signers: Vec<RatingSigner>,
+    gas_key: Option<GasKey>,
 }
 
 impl PublishArgs {
-    fn publication(&self) -> anyhow::Result<Option<Publication>> {
-        let (Some(address), Some(rpc_url), Some(gas), Some(password)) =
-            (self.oracle, &self.oracle_rpc_url, &self.gas_keystore, &self.password_file)
+    fn duty(&self) -> anyhow::Result<Option<Duty>> {
+        let (Some(address), Some(rpc_url), Some(password)) =
+            (self.oracle, &self.oracle_rpc_url, &self.password_file)
         else {
             return Ok(None);
         };
@@ -103,58 +84,41 @@ impl PublishArgs {
             .iter()
             .map(|keystore| RatingSigner::from_keystore(keystore, password))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Publication {
-            rpc_url: rpc_url.clone(),
-            oracle: OracleId { chain_id: self.oracle_chain_id, address },
-            signers,
-            gas_key: GasKey::from_keystore(gas, password)?,
+        let gas_key = self.gas_keystore.as_ref();
+        let gas_key = gas_key.map(|path| GasKey::from_keystore(path, password)).transpose()?;
+        let oracle = OracleId { chain_id: self.oracle_chain_id, address };
+        Ok(Some(Duty { rpc_url: rpc_url.clone(), oracle, signers, gas_key }))
+    }
+}
+
+impl Duty {
+    /// The node that signs, once the contract has shown that it is one of ours.
+    async fn node(&self, pool: PgPool) -> anyhow::Result<Node> {
+        let chain = connect_to_oracle(&self.rpc_url, self.oracle).await?;
+        Ok(Node::new(pool, chain, self.oracle, self.signers.clone(), Policy::mainnet()))
+    }
+
+    fn publication(&self, peers: &[Peer]) -> Option<Publication> {
+        Some(Publication {
+            rpc_url: self.rpc_url.clone(),
+            oracle: self.oracle,
+            signers: self.signers.clone(),
+            peers: peers.to_vec(),
+            gas_key: self.gas_key.clone()?,
             policy: Policy::mainnet(),
             observer: Observer::silent(),
-        }))
+        })
     }
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Result<()> {
-    let endpoints = args.rpc_url.iter().map(|url| Endpoint::parse(url));
-    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-    let publication = args.publish.publication()?;
-    let contracts = Contracts::of_chain(args.chain_id)?;
-    let source =
-        Nodes::connect(endpoints, args.chain_id, Patience::default(), args.verify_receipts).await?;
+    let duty = args.publish.duty()?;
+    let peers = super::oracle::parse_peers(&args.publish.peer)?;
+    let publication = duty.as_ref().and_then(|duty| duty.publication(&peers));
+    let follower = args.source.connect().await?;
     let open = database.open().await?;
     let stop = CancellationToken::new();
     let store = open.store().await?;
-    let options = IngestOptions {
-        start_block: args.start_block.unwrap_or(contracts.start_block()),
-        finality_depth: args.finality_depth,
-        ..IngestOptions::default()
-    };
-    let source = Arc::new(source);
-    let decoder = Arc::new(Decoder::new(contracts));
-    // The database may be away for a while; whatever was not committed is read again.
-    let ingesting = async {
-        loop {
-            let sink = store.clone();
-            let resumed = Ingest::resume(
-                source.clone(),
-                decoder.clone(),
-                sink,
-                options.clone(),
-                stop.clone(),
-            );
-            let ended = match resumed.await {
-                Ok(mut ingest) => ingest.run().await,
-                Err(error) => Err(error),
-            };
-            match ended {
-                Err(IngestError::Sink(AppendError::Unavailable(error))) => {
-                    tracing::warn!(error = %error, "the database is away; ingestion begins again");
-                    tokio::time::sleep(DATABASE_PAUSE).await;
-                }
-                ended => return ended.context("ingestion stopped"),
-            }
-        }
-    };
     let reader = open.reader().await?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", args.listen)
@@ -165,6 +129,12 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX) },
     );
     let oracle = open.oracle().await?;
+    let view = LogView::new(store.clone());
+    let signing = match &duty {
+        Some(duty) => Some((duty.node(oracle.clone()).await?, oracle.clone())),
+        None => None,
+    };
+    let router = router.merge(super::oracle::routes(view.clone(), signing));
     let serving = {
         let stop = stop.clone();
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await })
@@ -182,10 +152,11 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     };
     let result = tokio::select! {
         () = super::stopped() => Ok(()),
-        ended = ingesting => ended,
+        ended = follower.follow(&store, &stop) => ended,
         ended = rate(open.rater().await?, store.pool().clone()) => ended,
         ended = serving => ended.context("the server failed"),
         ended = publishing => ended,
+        () = super::oracle::watch(view, peers) => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();

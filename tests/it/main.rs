@@ -16,6 +16,8 @@ mod mock_node;
 mod oracle;
 mod oracle_crash;
 mod oracle_guard;
+mod oracle_hostile;
+mod oracle_nodes;
 mod oracle_world;
 mod store;
 mod support;
