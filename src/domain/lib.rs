@@ -62,7 +62,9 @@ pub mod word;
 
 pub use block::{BlockRef, ChainId};
 pub use event::{Event, Fact, FactKey};
-pub use id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
+pub use id::{
+    AvsId, EntityKind, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId,
+};
 pub use state::State;
 pub use text::UntrustedText;
 pub use word::{Flags, Word, WordFields};
