@@ -14,6 +14,9 @@ pub mod staker;
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::map::FbBuildHasher;
+use alloy_primitives::map::indexmap::IndexMap;
+
 use crate::block::ChainId;
 use crate::event::{Event, Fact};
 use crate::id::{AvsId, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
@@ -25,6 +28,10 @@ pub use operator::{AllocationDelay, Magnitude, Operator};
 pub use operator_set::{Membership, OperatorSet, Slasher};
 pub use slashing::{Incident, Slash, SlashedStrategy};
 pub use staker::{QueuedWithdrawal, Staker};
+
+/// What is looked up by an address at every other event. Its order is that of the log, which
+/// depends on where the log begins: sort by id before anything is made of it.
+pub type ByAddress<K, V> = IndexMap<K, V, FbBuildHasher<20>>;
 
 /// Everything that is true after some prefix of the canonical log.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +48,7 @@ pub struct ChainState {
     /// Last block folded.
     pub block_number: u64,
     /// Operators that any event named.
-    pub operators: BTreeMap<OperatorId, Operator>,
+    pub operators: ByAddress<OperatorId, Operator>,
     /// AVSs that any event named.
     pub avss: BTreeMap<AvsId, Avs>,
     /// Operator sets that any event named.
@@ -49,7 +56,7 @@ pub struct ChainState {
     /// Allocations by operator, set and strategy.
     pub allocations: BTreeMap<(OperatorId, OperatorSetId, StrategyId), Allocation>,
     /// Stakers: delegation, factors and withdrawals.
-    pub stakers: BTreeMap<StakerId, Staker>,
+    pub stakers: ByAddress<StakerId, Staker>,
     /// Queued withdrawals by root, until completed.
     pub withdrawals: BTreeMap<alloy_primitives::B256, QueuedWithdrawal>,
     /// Liquid restaking tokens that any event named.
@@ -262,7 +269,9 @@ impl ChainState {
 
     /// Everything on this chain that can carry a rating, in order.
     pub fn entities(&self, chain_id: ChainId) -> Vec<RatedEntity> {
-        let operators = self.operators.keys().map(|id| RatedEntity::operator(chain_id, *id));
+        let mut operators: Vec<_> = self.operators.keys().copied().collect();
+        operators.sort_unstable();
+        let operators = operators.into_iter().map(|id| RatedEntity::operator(chain_id, id));
         let avss = self.avss.keys().map(|id| RatedEntity::avs(chain_id, *id));
         let sets = self.operator_sets.keys().map(|id| RatedEntity::operator_set(chain_id, *id));
         let lrts = self.lrts.keys().map(|id| RatedEntity::lrt(chain_id, *id));

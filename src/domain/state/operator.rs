@@ -1,8 +1,7 @@
 //! Operators: shares delegated to them, magnitudes left to them, how fast they may allocate.
 
-use std::collections::BTreeMap;
-
 use alloy_primitives::{Address, U256};
+use litemap::LiteMap;
 
 use crate::id::StrategyId;
 use crate::text::UntrustedText;
@@ -21,9 +20,9 @@ pub struct Operator {
     /// Where its metadata is said to be.
     pub metadata_uri: Option<UntrustedText>,
     /// Shares delegated to it.
-    pub shares: BTreeMap<StrategyId, U256>,
+    pub shares: LiteMap<StrategyId, U256>,
     /// Magnitudes.
-    pub magnitudes: BTreeMap<StrategyId, Magnitude>,
+    pub magnitudes: LiteMap<StrategyId, Magnitude>,
     /// How many blocks its allocations take to bite.
     pub allocation_delay: AllocationDelay,
     /// Shares taken away that no event in the log had added: the history is partial.

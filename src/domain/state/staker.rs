@@ -1,8 +1,7 @@
 //! Stakers: whom they trust, what they hold, what is on its way out and can still be slashed.
 
-use std::collections::BTreeMap;
-
 use alloy_primitives::U256;
+use litemap::LiteMap;
 
 use super::operator::WAD;
 use crate::event::{Event, Withdrawal};
@@ -18,9 +17,9 @@ pub struct Staker {
     /// The operator it delegates to.
     pub delegated_to: Option<OperatorId>,
     /// Shares the operator's shares grew by on its account, net; slashes are not in here.
-    pub delegated_shares: BTreeMap<(OperatorId, StrategyId), U256>,
+    pub delegated_shares: LiteMap<(OperatorId, StrategyId), U256>,
     /// Deposit scaling factor, 1e-18, where it is not one.
-    pub deposit_scaling_factor: BTreeMap<StrategyId, U256>,
+    pub deposit_scaling_factor: LiteMap<StrategyId, U256>,
     /// What beacon chain penalties have left, 1e-18, where it is not one.
     pub beacon_chain_slashing_factor: Option<u64>,
 }

@@ -80,17 +80,18 @@ fn fact_in(random: &mut Random, block: BlockRef, tx_hash: B256, index: u64) -> F
     }
 }
 
-/// One of few, as operators and strategies are.
-fn one_of(random: &mut Random, kind: u64, many: u64) -> Address {
-    let which = random.below(many);
+fn nth(kind: u64, which: u64) -> Address {
     Address::new(Random(kind << 32 | which).bytes())
 }
 
+/// As `DelegationManager` has it, a staker's shares are delegated to one operator, and most hold
+/// few strategies: here up to three of twenty.
 fn event(random: &mut Random) -> Event {
-    let operator = OperatorId(one_of(random, 1, 500));
-    let staker = StakerId(one_of(random, 2, 50_000));
-    let strategy = StrategyId(one_of(random, 3, 20));
-    let set = OperatorSetId { avs: AvsId(one_of(random, 4, 60)), id: 0 };
+    let of_staker = random.below(50_000);
+    let staker = StakerId(nth(2, of_staker));
+    let operator = OperatorId(nth(1, of_staker % 500));
+    let strategy = StrategyId(nth(3, (of_staker + random.below(3)) % 20));
+    let set = OperatorSetId { avs: AvsId(nth(4, random.below(60))), id: 0 };
     let shares = U256::from(random.next());
     match random.below(20) {
         0 => Event::StakerDelegated { staker, operator },
