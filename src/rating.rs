@@ -207,7 +207,8 @@ impl<O: Observer> Engine<O> {
             .filter(|entity| entity.kind == EntityKind::Operator)
             .map(|entity| OperatorId(entity.address))
             .collect();
-        concerned.extend(chain.lrts_with(&operators).map(|token| RatedEntity::lrt(chain_id, token)));
+        concerned
+            .extend(chain.lrts_with(&operators).map(|token| RatedEntity::lrt(chain_id, token)));
         if let Some(trigger) = watch_trigger(&fact.event) {
             for entity in &concerned {
                 self.standings.entry(*entity).or_default().note(trigger);

@@ -154,11 +154,7 @@ impl Contracts {
         self.listed = Listed::new(self.chain_id, manifests);
         for address in self.listed.addresses() {
             if let Some(first) = self.roles.insert(address, Contract::Listed) {
-                return Err(DeploymentError::TwoRoles {
-                    address,
-                    first,
-                    second: Contract::Listed,
-                });
+                return Err(DeploymentError::TwoRoles { address, first, second: Contract::Listed });
             }
         }
         Ok(self)

@@ -26,9 +26,8 @@ const BUILT_IN: [(&str, &str); 6] = [
     ("swell", include_str!("manifests/swell.toml")),
 ];
 
-static MANIFESTS: LazyLock<Result<Vec<Manifest>, ManifestError>> = LazyLock::new(|| {
-    BUILT_IN.iter().map(|(name, text)| Manifest::parse(name, text)).collect()
-});
+static MANIFESTS: LazyLock<Result<Vec<Manifest>, ManifestError>> =
+    LazyLock::new(|| BUILT_IN.iter().map(|(name, text)| Manifest::parse(name, text)).collect());
 
 /// How native ether is written where a contract needs an address for it.
 const NATIVE: Address = Address::repeat_byte(0xee);
@@ -260,9 +259,7 @@ impl ListedEvent {
         };
         Ok(Self {
             name: format!("{contract}.{}", event.name),
-            interface: read
-                .interface
-                .unwrap_or_else(|| interface.unwrap_or(contract).to_owned()),
+            interface: read.interface.unwrap_or_else(|| interface.unwrap_or(contract).to_owned()),
             standard: read.standard,
             fields: fields.into_iter().map(source).collect::<Result<_, _>>()?,
             resolved,
@@ -280,9 +277,9 @@ impl ListedEvent {
             .map_err(|error| AbiError::NotTheEncoding { reason: error.to_string() })?;
         // What was read must be all there is: encoded again it gives the same bytes.
         let words = decoded.indexed.iter().map(DynSolValue::as_word);
-        let is_indexed_clean = words.zip(topics.iter().skip(1)).all(|(word, topic)| {
-            word.is_none_or(|word| word == *topic)
-        });
+        let is_indexed_clean = words
+            .zip(topics.iter().skip(1))
+            .all(|(word, topic)| word.is_none_or(|word| word == *topic));
         if !is_indexed_clean || DynSolValue::Tuple(decoded.body.clone()).abi_encode_params() != data
         {
             let reason = "something is left that the declaration does not explain".to_owned();
@@ -490,7 +487,9 @@ impl Values<'_> {
 
 #[cold]
 fn not_a(expected: &str, field: &str) -> AbiError {
-    AbiError::NotTheEncoding { reason: format!("what the manifest takes {field} from is not {expected}") }
+    AbiError::NotTheEncoding {
+        reason: format!("what the manifest takes {field} from is not {expected}"),
+    }
 }
 
 /// The listed contracts of one chain, by address.
@@ -520,7 +519,12 @@ impl Listed {
     }
 
     /// The listed event of a log.
-    pub(crate) fn event(&self, emitter: &Address, topics: &[B256], block: u64) -> Option<&ListedEvent> {
+    pub(crate) fn event(
+        &self,
+        emitter: &Address,
+        topics: &[B256],
+        block: u64,
+    ) -> Option<&ListedEvent> {
         let contract = self.contracts.get(emitter)?;
         let topic = topics.first().filter(|_| block >= contract.start_block)?;
         contract.events.iter().find(|listed| listed.event.selector() == *topic)

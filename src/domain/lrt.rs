@@ -193,9 +193,8 @@ impl Liquidity {
         } else {
             None
         };
-        let days = wait
-            .filter(|_| !redemption.is_paused)
-            .map(|days| days.max(redemption.delay_days));
+        let days =
+            wait.filter(|_| !redemption.is_paused).map(|days| days.max(redemption.delay_days));
         let [l1, l2, l3, l4] = parameters.liquidity_days;
         let grade = match days {
             Some(days) if days < l1 => LiquidityGrade::L1,

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::decimal::Ppt;
 use crate::grade::{Grade, RatingScale, ScaleNotRising};
 use crate::parameters::{
-    Authority, Caps, Clock, Corruption, Decay, Exposure, FactorBeta, Frailty, Levels, LrtParameters, Mitigation,
-    Priors, Severities, Surveillance, Uncertainty, Veto,
+    Authority, Caps, Clock, Corruption, Decay, Exposure, FactorBeta, Frailty, Levels,
+    LrtParameters, Mitigation, Priors, Severities, Surveillance, Uncertainty, Veto,
 };
 use crate::ruleset::{Complexity, RulesetStandard};
 use crate::tail::Deciles;

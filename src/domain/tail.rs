@@ -133,9 +133,7 @@ fn block(
         .collect();
     let severity = on_grid(CELLS, &losses).ok()?;
     let hazard = match found.rate {
-        Some(rate) => {
-            Hazard::Predictive { shape: float(rate.shape.0), years: float(rate.rate.0) }
-        }
+        Some(rate) => Hazard::Predictive { shape: float(rate.shape.0), years: float(rate.rate.0) },
         None if found.hazard >= Ppt::ONE => Hazard::Fixed(Probability::ONE),
         None => {
             let p = found.hazard.0 as f64 / PPT_ONE as f64;

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cap::Cap;
 use crate::decimal::{Atto, Ppt};
-use crate::id::StrategyId;
 use crate::grade::{ExpectedLossPpt, Grade};
 use crate::hazard::{Tail, log_normal_quantile};
+use crate::id::StrategyId;
 use crate::loss_block::{LossBlock, LossProfile, Provenance};
 use crate::methodology::Methodology;
 

@@ -60,9 +60,8 @@ impl Assessor<'_> {
         if look_through.nav.is_zero() {
             return Opinion::nothing();
         }
-        let refusal = look_through
-            .unpriced_at_risk
-            .map(|strategy| NotRated::PriceUnknown { strategy });
+        let refusal =
+            look_through.unpriced_at_risk.map(|strategy| NotRated::PriceUnknown { strategy });
         let reserve = self.reserve(lrt, &look_through);
         let mut blocks = self.position_blocks(&held, &look_through);
         blocks.extend(self.base_layer_blocks(&look_through));
@@ -79,10 +78,8 @@ impl Assessor<'_> {
             redeemed: self.methodology.lrt.run_share_max,
         };
         let plain = self.with_factor(&profile, None);
-        let liquidity = Liquidity::of(
-            self.redemption(lrt, &held, &look_through),
-            &self.methodology.lrt,
-        );
+        let liquidity =
+            Liquidity::of(self.redemption(lrt, &held, &look_through), &self.methodology.lrt);
         let market_over_value = self.market_over_value(token, lrt);
         Opinion {
             profile: self.with_factor(&profile, Some(run)),
@@ -184,8 +181,11 @@ impl Assessor<'_> {
         let exiting = held.exiting.iter().map(|(strategy, shares)| (strategy, shares, true));
         for (strategy, shares, is_exiting) in loose.chain(exiting) {
             let strategy = *strategy;
-            let place =
-                if is_exiting { Place::Exiting { strategy } } else { Place::Undelegated { strategy } };
+            let place = if is_exiting {
+                Place::Exiting { strategy }
+            } else {
+                Place::Undelegated { strategy }
+            };
             match self.value(strategy, *shares) {
                 Some(value) => put(place, value),
                 None if shares.is_zero() => {}
@@ -307,7 +307,8 @@ impl Assessor<'_> {
     fn shock_blocks(&self, exposed: &BTreeMap<OperatorSetId, Ppt>) -> Vec<LossBlock> {
         let mut groups: Vec<Vec<OperatorSetId>> = Vec::new();
         for set in exposed.keys() {
-            let joins = |group: &Vec<OperatorSetId>| group.iter().any(|it| self.share_keys(*it, *set));
+            let joins =
+                |group: &Vec<OperatorSetId>| group.iter().any(|it| self.share_keys(*it, *set));
             let (joined, mut apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(joins);
             let mut group: Vec<OperatorSetId> = joined.into_iter().flatten().collect();
             group.push(*set);

@@ -473,8 +473,7 @@ impl ChainState {
             if queued.slashable_until.is_none() {
                 return (*strategy, *scaled);
             }
-            let factor =
-                self.slashing_factor(queued.staker, Some(queued.delegated_to), *strategy);
+            let factor = self.slashing_factor(queued.staker, Some(queued.delegated_to), *strategy);
             (*strategy, mul_wad_floor(*scaled, factor).unwrap_or_default())
         };
         queued.scaled_shares.iter().map(shares).collect()

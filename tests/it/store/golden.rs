@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use alloy::primitives::{Address, B256, I256, U256, hex};
 use assay_domain::event::{RatingAction, RatingActionKind, Withdrawal};
 use assay_domain::{
-    AvsId, Event, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId, UntrustedText,
+    AvsId, Event, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId,
+    UntrustedText,
 };
 
 fn dir() -> PathBuf {
