@@ -246,6 +246,46 @@ CREATE TABLE read_model.allocations (
 CREATE INDEX allocations_by_set
     ON read_model.allocations (chain_id, avs, operator_set_id, operator, strategy, position);
 
+-- What a liquid restaking token is worth: one row a change.
+CREATE TABLE read_model.lrt_rates (
+    chain_id     bigint  NOT NULL,
+    token        bytea   NOT NULL,
+    position     bigint  NOT NULL,
+    block_number bigint  NOT NULL,
+    block_time   bigint  NOT NULL,
+    -- Wei of ether a whole token.
+    rate         numeric(78, 0) NOT NULL,
+    -- Whether the protocol said so; else it follows from what was minted.
+    is_stated    boolean NOT NULL,
+    -- All that holders own by what the protocol states, wei; NULL: it does not state it.
+    total_assets numeric(78, 0),
+    PRIMARY KEY (chain_id, token, position)
+);
+
+-- What stands behind a liquid restaking token: one row an assessment of one.
+CREATE TABLE read_model.lrt_assessments (
+    -- Hash of the assessment.
+    hash   bytea PRIMARY KEY,
+    -- Net asset value, wei.
+    nav    numeric(78, 0) NOT NULL,
+    -- Reserve, liquidity, run and the whole loss distribution; figures as decimal text.
+    detail jsonb NOT NULL
+);
+
+-- The same looked through: positions sum to the net asset value to the wei.
+CREATE TABLE read_model.lrt_positions (
+    hash            bytea    NOT NULL,
+    ordinal         bigint   NOT NULL,
+    -- 1 slashable, 2 unallocated, 3 undelegated, 4 exiting, 5 buffer, 6 stated and not seen.
+    place           smallint NOT NULL,
+    operator        bytea,
+    avs             bytea,
+    operator_set_id bigint,
+    strategy        bytea,
+    value           numeric(78, 0) NOT NULL,
+    PRIMARY KEY (hash, ordinal)
+);
+
 -- What was published where; written by the projection of the oracle's receipts.
 CREATE TABLE read_model.publications (
     oracle_chain_id bigint NOT NULL,

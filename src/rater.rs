@@ -472,6 +472,10 @@ const fn basis_sentence(basis: Basis) -> &'static str {
              strategy."
         }
         Basis::Nothing => "No allocation of it is in the log.",
+        Basis::LookThrough => {
+            "The token is looked through to the operators that its contracts delegate to and the \
+             operator sets that can slash them."
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use assay_domain::rating::{Assessed, Occasion, Rating, Standing};
 use assay_domain::state::{ChainState, CorruptHistory};
 use assay_domain::surveillance::WatchTrigger;
 use assay_domain::word::WordOutOfRange;
-use assay_domain::{BlockRef, ChainId, Event, Fact, OperatorSetId, RatedEntity, State};
+use assay_domain::{
+    BlockRef, ChainId, EntityKind, Event, Fact, OperatorId, OperatorSetId, RatedEntity, State,
+};
 
 /// Folding or rating failed. The store is corrupt or the model has a bug; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +201,14 @@ impl<O: Observer> Engine<O> {
             let serving = chain.allocations.keys().filter(|(_, allocated, _)| *allocated == set);
             concerned.extend(serving.map(|(id, _, _)| RatedEntity::operator(chain_id, *id)));
         }
+        concerned.extend(subjects.lrt.map(|token| RatedEntity::lrt(chain_id, token)));
+        let operators: BTreeSet<OperatorId> = concerned
+            .iter()
+            .filter(|entity| entity.kind == EntityKind::Operator)
+            .map(|entity| OperatorId(entity.address))
+            .collect();
+        concerned
+            .extend(chain.lrts_with(&operators).map(|token| RatedEntity::lrt(chain_id, token)));
         if let Some(trigger) = watch_trigger(&fact.event) {
             for entity in &concerned {
                 self.standings.entry(*entity).or_default().note(trigger);
@@ -220,6 +230,7 @@ fn watch_trigger(event: &Event) -> Option<WatchTrigger> {
         Event::StrategyAddedToOperatorSet { .. } => Some(WatchTrigger::StrategyAddedToOperatorSet),
         Event::AllocationDelaySet { .. } => Some(WatchTrigger::AllocationDelayBelowExit),
         Event::AvsMetadataUriUpdated { .. } => Some(WatchTrigger::MetadataOrRulesetChanged),
+        Event::LrtNavGuardSet { .. } => Some(WatchTrigger::ValueGuard),
         _ => None,
     }
 }

@@ -11,7 +11,6 @@ use crate::action::{ActionFilter, Actions, RatingAction};
 use crate::error::ApiError;
 use crate::page::{Page, PageArgs, Parent, page};
 use crate::publication::{Publication, PublicationFilter, Publications};
-use crate::rated::rated_object;
 use crate::rating::{History, Rating};
 use crate::scalar::{Address, Bytes32, ChainId, LogPosition};
 use crate::scope::{Block, Scope};
@@ -244,11 +243,6 @@ by_name!(Operator, Operator);
 by_name!(Avs, Avs);
 by_name!(OperatorSet, OperatorSet);
 by_name!(Lrt, Lrt);
-
-rated_object!(
-    /// A liquid restaking token.
-    Lrt {}
-);
 
 impl RatedFields {
     pub(crate) fn row(&self) -> &EntityRow {

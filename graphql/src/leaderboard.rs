@@ -87,6 +87,12 @@ pub(crate) struct EntityFilter {
 }
 
 impl EntityFilter {
+    /// All of one kind, the safest first.
+    pub(crate) fn of_kind(kind: EntityKind) -> Result<Self, ApiError> {
+        let wanted = EntityWhere { kind: Some(vec![kind]), ..EntityWhere::default() };
+        Self::new(Some(wanted), None)
+    }
+
     pub(crate) fn new(
         wanted: Option<EntityWhere>,
         order: Option<EntityOrder>,

@@ -17,6 +17,7 @@ mod http;
 mod id;
 mod leaderboard;
 mod limit;
+mod lrt;
 mod operator;
 mod page;
 mod publication;

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, Interface, Object};
 
 use crate::action::{ActionFilter, Actions, RatingAction, RatingActionWhere};
-use crate::entity::{Avs, EntityName, Lrt, Operator, OperatorSet, RatedEntity};
+use crate::entity::{Avs, EntityKind, EntityName, Lrt, Operator, OperatorSet, RatedEntity};
 use crate::error::ApiError;
 use crate::id::NodeId;
 use crate::leaderboard::{Entities, EntityFilter, EntityOrder, EntityWhere};
@@ -154,6 +154,28 @@ impl Query {
     ) -> Result<Option<Lrt>, ApiError> {
         let scope = Scope::resolve(ctx, as_of).await?;
         Lrt::find(ctx, &scope, chain_id.0, &address.0, 0).await
+    }
+
+    /// Liquid restaking tokens, the safest first.
+    async fn lrts(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+        as_of: Option<AsOf>,
+    ) -> Result<Page<Lrt>, ApiError> {
+        let args = PageArgs { first, after, last, before };
+        let scope = root_scope(ctx, as_of, &args).await?;
+        let filter = EntityFilter::of_kind(EntityKind::Lrt)?;
+        page::<Entities, _>(ctx, &scope, filter, Parent::default(), args, |row, scope| {
+            match RatedEntity::new(row, scope)? {
+                RatedEntity::Lrt(lrt) => Ok(lrt),
+                _ => Err(ApiError::Corrupt("a liquid restaking token of another kind")),
+            }
+        })
+        .await
     }
 
     /// All entities, the safest first unless told.

@@ -117,6 +117,11 @@ impl Rating {
         Ok(row.map(|row| Self::new(row, scope)))
     }
 
+    /// The assessment's hash, if its working is known.
+    pub(crate) fn hash(&self) -> Option<&[u8]> {
+        self.row.assessment_hash.as_deref()
+    }
+
     /// Whether this assessment is the one that `word` says.
     pub(crate) fn has_word(&self, word: &[u8]) -> bool {
         self.row.word.as_deref() == Some(word)

@@ -4,16 +4,20 @@ use std::fmt::Write as _;
 
 use alloy_primitives::hex;
 use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
+use serde::Deserialize;
 
 use crate::error::ApiError;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "alloy_primitives::Address")]
 pub(crate) struct Address(pub(crate) [u8; 20]);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "alloy_primitives::B256")]
 pub(crate) struct Bytes32(pub(crate) [u8; 32]);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct BigInt(pub(crate) String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +66,18 @@ impl Grade {
     fn from_label(label: &str) -> Option<Self> {
         let index = Self::LABELS.iter().position(|known| *known == label)?;
         u8::try_from(index + 1).ok().map(Self)
+    }
+}
+
+impl From<alloy_primitives::Address> for Address {
+    fn from(address: alloy_primitives::Address) -> Self {
+        Self(address.into_array())
+    }
+}
+
+impl From<alloy_primitives::B256> for Bytes32 {
+    fn from(hash: alloy_primitives::B256) -> Self {
+        Self(hash.0)
     }
 }
 

@@ -62,6 +62,12 @@ pub enum AbiError {
         /// Length of the second.
         found: usize,
     },
+    /// The log is not what the declaration in a manifest says.
+    #[error("{reason}")]
+    NotTheEncoding {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The bytes that fill up the last word of a string are not zero.
     #[error("expected zero padding after {length} bytes of text, found something else")]
     Padding {

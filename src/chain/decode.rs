@@ -13,6 +13,7 @@ use super::abi::AbiError;
 use super::catalog::Catalog;
 use super::chain_log::ChainLog;
 use super::deployment::{Contract, Contracts};
+use super::manifest::ListedEvent;
 use super::mapping::{MAPPINGS, Mapping};
 
 /// What a log is called whose topic nobody knows.
@@ -39,7 +40,7 @@ pub struct DecodeError {
     /// The emitter.
     pub emitter: Address,
     /// The event its topic names.
-    pub event: &'static str,
+    pub event: String,
     /// Block number.
     pub block: u64,
     /// Place in the block.
@@ -65,13 +66,13 @@ impl Decoder {
         &self.contracts
     }
 
-    /// The fact a log states. `None`: its emitter is none of EigenLayer's contracts.
+    /// The fact a log states. `None`: its emitter is none of the contracts, or it is an event of a
+    /// listed contract that the manifest does not list.
     pub fn decode(&self, log: ChainLog, timestamp: u64) -> Result<Option<Fact>, DecodeError> {
         let Some(contract) = self.contracts.role(&log.address) else { return Ok(None) };
-        let event = match self.mapping(contract, &log) {
-            Some(mapping) => mapping
-                .decode(log.topics.as_slice(), &log.data)
-                .map_err(|reason| error(contract, mapping, &log, reason))?,
+        let event = match self.known(contract, &log) {
+            Some(known) => known.decode(contract, &log)?,
+            None if contract == Contract::Listed => return Ok(None),
             None => Event::Unmapped { topics: log.topics.to_vec(), data: log.data.into() },
         };
         Ok(Some(Fact {
@@ -87,14 +88,23 @@ impl Decoder {
     /// Whether a log would decode, without making the fact.
     pub fn check(&self, log: &ChainLog) -> Result<(), DecodeError> {
         let Some(contract) = self.contracts.role(&log.address) else { return Ok(()) };
-        let Some(mapping) = self.mapping(contract, log) else { return Ok(()) };
-        let decoded = mapping.decode(log.topics.as_slice(), &log.data);
-        decoded.map(drop).map_err(|reason| error(contract, mapping, log, reason))
+        self.known(contract, log).map_or(Ok(()), |known| known.decode(contract, log).map(drop))
+    }
+
+    /// Whether a log becomes a fact.
+    pub fn is_ours(&self, log: &ChainLog) -> bool {
+        match self.contracts.role(&log.address) {
+            Some(Contract::Listed) => self.known(Contract::Listed, log).is_some(),
+            found => found.is_some(),
+        }
     }
 
     /// What the event of a log is called, for counts; [`UNKNOWN_EVENT`] if nobody knows.
     pub fn name(&self, log: &ChainLog) -> &str {
         let Some(topic) = log.topics.as_slice().first() else { return UNKNOWN_EVENT };
+        if let Some(listed) = self.listed(log) {
+            return &listed.event.name;
+        }
         let mapped = self.mappings.get(topic).and_then(|mappings| mappings.first());
         mapped
             .map(|mapping| mapping.name())
@@ -102,19 +112,46 @@ impl Decoder {
             .unwrap_or(UNKNOWN_EVENT)
     }
 
-    fn mapping(&self, contract: Contract, log: &ChainLog) -> Option<&'static Mapping> {
+    fn known(&self, contract: Contract, log: &ChainLog) -> Option<Known<'_>> {
+        if contract == Contract::Listed {
+            return self.listed(log).map(Known::Listed);
+        }
         let topic = log.topics.as_slice().first()?;
         let mappings = self.mappings.get(topic)?;
-        mappings.iter().find(|mapping| mapping.contract == contract).copied()
+        mappings.iter().find(|mapping| mapping.contract == contract).copied().map(Known::Mapped)
+    }
+
+    fn listed(&self, log: &ChainLog) -> Option<&ListedEvent> {
+        self.contracts.listed().event(&log.address, log.topics.as_slice(), log.block_number)
+    }
+}
+
+/// How an event is read: by code, or by a manifest.
+enum Known<'a> {
+    Mapped(&'static Mapping),
+    Listed(&'a ListedEvent),
+}
+
+impl Known<'_> {
+    fn decode(&self, contract: Contract, log: &ChainLog) -> Result<Event, DecodeError> {
+        let topics = log.topics.as_slice();
+        match self {
+            Self::Mapped(mapping) => mapping
+                .decode(topics, &log.data)
+                .map_err(|reason| error(contract, mapping.name(), log, reason)),
+            Self::Listed(listed) => listed
+                .decode(topics, &log.data)
+                .map_err(|reason| error(contract, &listed.name, log, reason)),
+        }
     }
 }
 
 #[cold]
-fn error(contract: Contract, mapping: &Mapping, log: &ChainLog, reason: AbiError) -> DecodeError {
+fn error(contract: Contract, event: &str, log: &ChainLog, reason: AbiError) -> DecodeError {
     DecodeError {
         contract,
         emitter: log.address,
-        event: mapping.name(),
+        event: event.to_owned(),
         block: log.block_number,
         log_index: log.log_index,
         tx_hash: log.tx_hash,

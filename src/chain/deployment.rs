@@ -9,6 +9,8 @@ use alloy::primitives::map::AddressMap;
 use assay_domain::ChainId;
 use serde::Deserialize;
 
+use super::manifest::{Listed, Manifest, ManifestError};
+
 /// The deployments Assay knows.
 const BUILT_IN: &str = include_str!("deployments.toml");
 
@@ -29,6 +31,8 @@ pub enum Contract {
     PermissionController,
     /// Rewards; none of its events moves a rating.
     RewardsCoordinator,
+    /// A contract that a manifest lists.
+    Listed,
 }
 
 impl Contract {
@@ -42,6 +46,7 @@ impl Contract {
             Self::AvsDirectory => "AVSDirectory",
             Self::PermissionController => "PermissionController",
             Self::RewardsCoordinator => "RewardsCoordinator",
+            Self::Listed => "listed contract",
         }
     }
 }
@@ -102,6 +107,9 @@ pub enum DeploymentError {
         /// Those that are known.
         known: String,
     },
+    /// A manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// One address is said to be two contracts.
     #[error("{address} is the {first} of one deployment and the {second} of another")]
     TwoRoles {
@@ -131,12 +139,25 @@ pub struct Contracts {
     start_block: u64,
     deployments: Vec<String>,
     roles: AddressMap<Contract>,
+    listed: Listed,
 }
 
 impl Contracts {
-    /// The contracts of a chain that Assay knows.
+    /// The contracts of a chain that Assay knows, those of the manifests among them.
     pub fn of_chain(chain_id: ChainId) -> Result<Self, DeploymentError> {
-        Self::new(chain_id, &parse_deployments(BUILT_IN)?)
+        let core = Self::new(chain_id, &parse_deployments(BUILT_IN)?)?;
+        core.with_manifests(Manifest::built_in()?)
+    }
+
+    /// The same with the contracts of these manifests. A core contract stays what it is.
+    pub fn with_manifests(mut self, manifests: &[Manifest]) -> Result<Self, DeploymentError> {
+        self.listed = Listed::new(self.chain_id, manifests);
+        for address in self.listed.addresses() {
+            if let Some(first) = self.roles.insert(address, Contract::Listed) {
+                return Err(DeploymentError::TwoRoles { address, first, second: Contract::Listed });
+            }
+        }
+        Ok(self)
     }
 
     /// The contracts of a chain, from a list of deployments of any chains.
@@ -159,7 +180,7 @@ impl Contracts {
             }
         }
         let deployments = here.iter().map(|one| one.name.clone()).collect();
-        Ok(Self { chain_id, start_block, deployments, roles })
+        Ok(Self { chain_id, start_block, deployments, roles, listed: Listed::default() })
     }
 
     /// The chain.
@@ -177,7 +198,12 @@ impl Contracts {
         &self.deployments
     }
 
-    /// What an address is, if it is EigenLayer's.
+    /// The contracts of the manifests.
+    pub(crate) const fn listed(&self) -> &Listed {
+        &self.listed
+    }
+
+    /// What an address is, if it is EigenLayer's or listed.
     pub fn role(&self, address: &Address) -> Option<Contract> {
         self.roles.get(address).copied()
     }

@@ -17,6 +17,7 @@ pub mod endpoint;
 mod events;
 pub mod import;
 pub mod ingest;
+pub mod manifest;
 mod mapping;
 pub mod nodes;
 pub mod range;
@@ -35,6 +36,7 @@ pub use deployment::{Contract, Contracts, Deployment, DeploymentError, parse_dep
 pub use endpoint::{Endpoint, EndpointError};
 pub use import::{Import, ImportError, ImportReport};
 pub use ingest::{Ingest, IngestError, IngestOptions, IngestStatus, Step};
+pub use manifest::{Manifest, ManifestError};
 pub use nodes::Nodes;
 pub use rpc_source::RpcSource;
 pub use scripted::ScriptedSource;

@@ -4,6 +4,8 @@
 //! A set without known members has its intrinsic rating; an AVS takes its worst set; an operator
 //! whose strategies have no recorded price takes its worst strategy.
 
+mod lrt;
+
 use std::collections::BTreeSet;
 
 use crate::block::BlockRef;
@@ -11,8 +13,9 @@ use crate::cap::Cap;
 use crate::decimal::{Atto, Ppt};
 use crate::frailty::{ExpectedAt, Hazard, OperatorRecord, leave_one_out};
 use crate::hazard::GammaRate;
-use crate::id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StrategyId};
+use crate::id::{AvsId, EntityKind, LrtId, OperatorId, OperatorSetId, RatedEntity, StrategyId};
 use crate::loss_block::{LossBlock, LossProfile, Provenance, platform_block};
+use crate::lrt::LrtOpinion;
 use crate::methodology::Methodology;
 use crate::operator::{OperatorInputs, SetPosition, operator_profile};
 use crate::operator_set::{
@@ -27,6 +30,8 @@ use crate::state::operator::WAD_PER_PPT;
 use crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS;
 use crate::state::slashing::Incident;
 use crate::state::{ChainState, OperatorSet};
+use crate::surveillance::WatchTrigger;
+use crate::uncertainty::NotRated;
 
 /// What the log says about an entity at a block, before hysteresis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +46,12 @@ pub struct Opinion {
     pub basis: Basis,
     /// Sets of the entity whose slashes pay the AVS itself, or whoever may slash.
     pub self_dealing: BTreeSet<u32>,
+    /// Why there can be no rating, where it is not for the blocks' sake.
+    pub refusal: Option<NotRated>,
+    /// What puts the entity on watch as long as it is so.
+    pub watch: BTreeSet<WatchTrigger>,
+    /// What stands behind a liquid restaking token.
+    pub lrt: Option<Box<LrtOpinion>>,
 }
 
 /// What an opinion rests on, and what it had to do without.
@@ -70,6 +81,8 @@ pub enum Basis {
     WorstStrategy,
     /// Nothing that could lose anything is in the log.
     Nothing,
+    /// A liquid restaking token by what it holds with operators and what their sets can slash.
+    LookThrough,
 }
 
 /// A day of the look-ahead: everything scheduled is in force, nothing new happens.
@@ -111,7 +124,8 @@ pub fn assess(
         EntityKind::Avs => assessor.avs(AvsId(entity.address)),
         EntityKind::OperatorSet => assessor
             .operator_set(OperatorSetId { avs: AvsId(entity.address), id: entity.operator_set_id }),
-        EntityKind::Lrt => Opinion::nothing(),
+        // Its positions, the platform and the token's own contracts are one distribution.
+        EntityKind::Lrt => return assessor.lrt(LrtId(entity.address)),
     }
     .all_in(chain, when, methodology)
 }
@@ -157,6 +171,9 @@ impl Opinion {
             is_default: false,
             basis: Basis::Nothing,
             self_dealing: BTreeSet::new(),
+            refusal: None,
+            watch: BTreeSet::new(),
+            lrt: None,
         }
     }
 }
@@ -195,6 +212,7 @@ impl Assessor<'_> {
                 .then_some(set.id)
                 .into_iter()
                 .collect(),
+            ..Opinion::nothing()
         }
     }
 
@@ -227,6 +245,7 @@ impl Assessor<'_> {
                 .flat_map(|opinion| &opinion.self_dealing)
                 .copied()
                 .collect(),
+            ..Opinion::nothing()
         }
     }
 
@@ -241,7 +260,7 @@ impl Assessor<'_> {
             return Opinion { is_default, ..Opinion::nothing() };
         };
         let basis = if strategies.len() == 1 { Basis::OneStrategy } else { Basis::WorstStrategy };
-        Opinion { profile, caps, is_default, basis, self_dealing: BTreeSet::new() }
+        Opinion { profile, caps, is_default, basis, ..Opinion::nothing() }
     }
 
     fn operator_in_strategy(

@@ -4,14 +4,17 @@
 //! A variant's number is its type-and-version tag, the first byte of its canonical bytes; a new
 //! shape of an old event is a new variant with a new number.
 //! Numbers: 1 to 29 DelegationManager, 30 to 59 AllocationManager, 60 to 69 StrategyManager,
-//! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 104 PermissionController,
-//! 190 to 199 kept as they came, 200 and up Assay's own.
+//! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 98 PermissionController,
+//! 100 to 139 liquid restaking tokens and prices, 190 to 199 kept as they came, 200 and up Assay's
+//! own.
+//! An event of a liquid restaking token says the same of every protocol; which contract's log says
+//! it is in `src/chain/manifests`. `asset: None` is native ether.
 
 use alloy_primitives::{Address, B256, Bytes, I256, U256};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::block::{BlockRef, ChainId};
-use crate::id::{AvsId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
+use crate::id::{AvsId, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
 use crate::text::UntrustedText;
 
 /// The first number that belongs to Assay's own events; everything below came from a chain.
@@ -373,6 +376,141 @@ pub enum Event {
         admin: Address,
     } = 98,
 
+    /// Contracts that restake for a token: EigenLayer knows them as stakers.
+    LrtStakersAdded {
+        /// The token.
+        token: LrtId,
+        /// Operator delegators, node delegators, nodes, staker proxies, modules.
+        stakers: Vec<StakerId>,
+    } = 100,
+    /// Contracts that restake for a token no more; what they still hold is still the token's.
+    LrtStakersRemoved {
+        /// The token.
+        token: LrtId,
+        /// Who.
+        stakers: Vec<StakerId>,
+    } = 101,
+    /// The protocol states what a token is worth.
+    LrtRateUpdated {
+        /// The token.
+        token: LrtId,
+        /// Wei of ether a whole token.
+        rate: U256,
+        /// All that the holders own, wei, where the event says.
+        total_assets: Option<U256>,
+    } = 102,
+    /// The protocol states what all tokens together are worth, and how many there are.
+    LrtTotalsUpdated {
+        /// The token.
+        token: LrtId,
+        /// All that the holders own, wei.
+        total_assets: U256,
+        /// Tokens, 1e-18.
+        total_shares: U256,
+    } = 103,
+    /// Assets came in; shares were minted for them at the rate of the time.
+    LrtMinted {
+        /// The token.
+        token: LrtId,
+        /// What came in.
+        asset: Option<Address>,
+        /// How much, in its own unit.
+        assets: U256,
+        /// Tokens minted, 1e-18, where the event says.
+        shares: Option<U256>,
+    } = 104,
+    /// Ether left and shares were burnt.
+    LrtBurned {
+        /// The token.
+        token: LrtId,
+        /// Wei that left.
+        assets: U256,
+    } = 105,
+    /// The protocol states how many tokens there are.
+    LrtSupplyRecorded {
+        /// The token.
+        token: LrtId,
+        /// Tokens, 1e-18.
+        supply: U256,
+    } = 106,
+    /// The protocol's oracle states the reserves it counted.
+    LrtReservesRecorded {
+        /// The token.
+        token: LrtId,
+        /// Wei counted.
+        assets: U256,
+    } = 107,
+    /// Tokens wait to be redeemed.
+    LrtWithdrawalRequested {
+        /// The token.
+        token: LrtId,
+        /// The request's number, where it has one.
+        request: Option<U256>,
+        /// Tokens that wait, 1e-18.
+        shares: U256,
+    } = 108,
+    /// A redemption was paid or called off: its tokens wait no longer.
+    LrtWithdrawalSettled {
+        /// The token.
+        token: LrtId,
+        /// The request's number, where it has one.
+        request: Option<U256>,
+        /// Tokens redeemed, 1e-18, where the event says.
+        shares: Option<U256>,
+        /// What was paid.
+        asset: Option<Address>,
+        /// How much of it left the buffer, where it is paid from one.
+        paid: Option<U256>,
+    } = 109,
+    /// Assets were set aside to redeem at once.
+    LrtBufferIncreased {
+        /// The token.
+        token: LrtId,
+        /// What.
+        asset: Option<Address>,
+        /// How much.
+        amount: U256,
+    } = 110,
+    /// Assets set aside were taken away again.
+    LrtBufferDecreased {
+        /// The token.
+        token: LrtId,
+        /// What.
+        asset: Option<Address>,
+        /// How much.
+        amount: U256,
+    } = 111,
+    /// How long a redemption waits at least.
+    LrtWithdrawalDelaySet {
+        /// The token.
+        token: LrtId,
+        /// Seconds, or blocks.
+        delay: U256,
+        /// Whether it is in blocks.
+        is_in_blocks: bool,
+    } = 112,
+    /// How much one report may move the rate: a larger loss cannot be recognised at once.
+    LrtNavGuardSet {
+        /// The token.
+        token: LrtId,
+        /// Share of the rate, 1e-18.
+        limit: U256,
+    } = 113,
+    /// Redemptions were stopped, or go on.
+    LrtRedemptionsPaused {
+        /// The token.
+        token: LrtId,
+        /// Whether they are stopped.
+        is_paused: bool,
+    } = 114,
+    /// A price feed answered: a Chainlink-style `AnswerUpdated`.
+    PriceUpdated {
+        /// What is priced: a strategy by its share, or a token.
+        asset: Address,
+        /// Wei of ether for 1e18 of it; zero or less is no price.
+        price: U256,
+    } = 120,
+
     /// A chain log that moves no rating, or whose topic nobody knows: kept byte for byte.
     Unmapped {
         /// Its topics.
@@ -505,10 +643,12 @@ pub struct Subjects {
     pub operator_set: Option<OperatorSetId>,
     /// The AVS, if it names one, by itself or as the owner of the set.
     pub avs: Option<AvsId>,
+    /// The liquid restaking token, if it is about one.
+    pub lrt: Option<LrtId>,
 }
 
 impl Event {
-    /// The operator, set and AVS the event names.
+    /// The operator, set, AVS and token the event names.
     pub fn subjects(&self) -> Subjects {
         let operator = match self {
             Self::OperatorRegistered { operator, .. }
@@ -547,7 +687,29 @@ impl Event {
             | Self::OperatorAvsRegistrationStatusUpdated { avs, .. } => Some(*avs),
             _ => operator_set.map(|set| set.avs),
         };
-        Subjects { operator, operator_set, avs }
+        Subjects { operator, operator_set, avs, lrt: self.lrt() }
+    }
+
+    /// The liquid restaking token the event is about.
+    pub const fn lrt(&self) -> Option<LrtId> {
+        match self {
+            Self::LrtStakersAdded { token, .. }
+            | Self::LrtStakersRemoved { token, .. }
+            | Self::LrtRateUpdated { token, .. }
+            | Self::LrtTotalsUpdated { token, .. }
+            | Self::LrtMinted { token, .. }
+            | Self::LrtBurned { token, .. }
+            | Self::LrtSupplyRecorded { token, .. }
+            | Self::LrtReservesRecorded { token, .. }
+            | Self::LrtWithdrawalRequested { token, .. }
+            | Self::LrtWithdrawalSettled { token, .. }
+            | Self::LrtBufferIncreased { token, .. }
+            | Self::LrtBufferDecreased { token, .. }
+            | Self::LrtWithdrawalDelaySet { token, .. }
+            | Self::LrtNavGuardSet { token, .. }
+            | Self::LrtRedemptionsPaused { token, .. } => Some(*token),
+            _ => None,
+        }
     }
 
     /// Whether ratings are made anew at the block of this event, and not only at the epoch's end:
@@ -560,7 +722,9 @@ impl Event {
             | Self::StrategyAddedToOperatorSet { .. }
             | Self::AvsMetadataUriUpdated { .. }
             | Self::OperatorSetCreated { .. }
-            | Self::RedistributionAddressSet { .. } => true,
+            | Self::RedistributionAddressSet { .. }
+            | Self::LrtNavGuardSet { .. }
+            | Self::LrtRedemptionsPaused { .. } => true,
             Self::AllocationDelaySet { delay_blocks, .. } => {
                 u64::from(*delay_blocks) < crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS
             }

@@ -31,8 +31,10 @@ address_id! {
     AvsId,
     /// A strategy: one kind of restaked asset.
     StrategyId,
-    /// A staker: an address that owns deposit shares. An LRT is a staker.
+    /// A staker: an address that owns deposit shares. What restakes for an LRT is a staker.
     StakerId,
+    /// A liquid restaking token: its ERC-20 contract.
+    LrtId,
 }
 
 /// An operator set: `OperatorSet { avs, id }` of `OperatorSetLib.sol`.
@@ -170,6 +172,11 @@ impl RatedEntity {
             address: set.avs.0,
             operator_set_id: set.id,
         }
+    }
+
+    /// The rated entity of a liquid restaking token.
+    pub const fn lrt(chain_id: ChainId, token: LrtId) -> Self {
+        Self { chain_id, kind: EntityKind::Lrt, address: token.0, operator_set_id: 0 }
     }
 
     /// The key the oracle contract stores the rating under:

@@ -40,6 +40,7 @@ pub mod hazard;
 pub mod id;
 pub mod loss;
 pub mod loss_block;
+pub mod lrt;
 pub mod methodology;
 pub mod mitigation;
 pub mod network;
@@ -56,13 +57,16 @@ pub mod severity;
 pub mod special;
 pub mod state;
 pub mod surveillance;
+pub mod tail;
 pub mod text;
 pub mod uncertainty;
 pub mod word;
 
 pub use block::{BlockRef, ChainId};
 pub use event::{Event, Fact, FactKey};
-pub use id::{AvsId, EntityKind, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
+pub use id::{
+    AvsId, EntityKind, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId,
+};
 pub use state::State;
 pub use text::UntrustedText;
 pub use word::{Flags, Word, WordFields};

@@ -158,6 +158,43 @@ pub struct SharedGroup {
     pub cv2: Atto,
 }
 
+/// How the share that is lost is distributed: all of it, or a part around a mean.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    BorshSerialize,
+    BorshDeserialize,
+)]
+pub struct LossShape {
+    /// Probability that it is the most there can be, ppt.
+    pub full: Ppt,
+    /// That most, ppt of the exposure.
+    pub full_loss: Ppt,
+    /// Mean of any other loss, ppt of the exposure.
+    pub partial: Ppt,
+}
+
+impl LossShape {
+    /// Always the same share.
+    #[must_use]
+    pub fn certain(share: Ppt) -> Self {
+        Self { full: Ppt::ZERO, full_loss: Ppt::ONE, partial: share }
+    }
+}
+
+impl From<&Severity> for LossShape {
+    fn from(severity: &Severity) -> Self {
+        let Severity { full, full_loss, partial, .. } = *severity;
+        Self { full, full_loss, partial }
+    }
+}
+
 /// One thing that can happen, on one exposure.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
@@ -171,6 +208,8 @@ pub struct LossBlock {
     pub hazard: Ppt,
     /// Mean share of the exposure that is lost, ppt.
     pub severity: Ppt,
+    /// How that share is distributed.
+    pub shape: LossShape,
     /// Share of what is rated that is exposed, ppt.
     pub exposure: Ppt,
     /// The block's part of the expected loss, ppt. Set by [`LossProfile::settle`].
@@ -202,6 +241,7 @@ impl LossBlock {
             class,
             hazard: hazard.rate.predictive(Atto::ONE),
             severity: severity.mean,
+            shape: severity.into(),
             exposure: Ppt::ONE,
             expected_loss: ExpectedLossPpt::ZERO,
             provenance,

@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 use crate::decimal::Ppt;
 use crate::grade::{Grade, RatingScale, ScaleNotRising};
 use crate::parameters::{
-    Authority, Caps, Clock, Corruption, Decay, Exposure, FactorBeta, Frailty, Levels, Mitigation,
-    Priors, Severities, Surveillance, Uncertainty, Veto,
+    Authority, Caps, Clock, Corruption, Decay, Exposure, FactorBeta, Frailty, Levels,
+    LrtParameters, Mitigation, Priors, Severities, Surveillance, Uncertainty, Veto,
 };
 use crate::ruleset::{Complexity, RulesetStandard};
+use crate::tail::Deciles;
 
 /// The committed file of version 1.
 const ASSAY_1: &str = include_str!("methodology/assay-1.json");
@@ -61,8 +62,12 @@ pub struct Methodology {
     pub uncertainty: Uncertainty,
     /// Hysteresis, watch and outlook.
     pub surveillance: Surveillance,
+    /// Liquid restaking tokens.
+    pub lrt: LrtParameters,
     /// Published rulesets and how others are scored.
     pub rulesets: Rulesets,
+    /// Decile means of the partial losses of C1 to C4.
+    pub deciles: Deciles,
     hash: B256,
 }
 
@@ -151,6 +156,7 @@ impl Methodology {
         for standard in &raw.rulesets.standards {
             check_standard(standard, raw.rulesets.extra_rule_quarters)?;
         }
+        let deciles = Deciles::of(&raw.severity);
         Ok(Self {
             version: raw.version,
             model_id: raw.model_id,
@@ -171,6 +177,8 @@ impl Methodology {
             caps: raw.caps,
             uncertainty: raw.uncertainty,
             surveillance: raw.surveillance,
+            lrt: raw.lrt,
+            deciles,
             rulesets: raw.rulesets,
             hash: B256::from(<[u8; 32]>::from(Sha256::digest(file))),
         })
@@ -206,6 +214,7 @@ struct RawMethodology {
     caps: Caps,
     uncertainty: Uncertainty,
     surveillance: Surveillance,
+    lrt: LrtParameters,
     rulesets: Rulesets,
 }
 

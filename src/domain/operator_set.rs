@@ -13,7 +13,7 @@ use crate::decimal::{Atto, PPT_ONE, Ppt};
 use crate::frailty::Hazard;
 use crate::grade::ExpectedLossPpt;
 use crate::hazard::{GammaRate, Slack, corruption_rate, one_year_probability, power_of_two};
-use crate::loss_block::{LossBlock, LossClass, LossProfile, Provenance};
+use crate::loss_block::{LossBlock, LossClass, LossProfile, LossShape, Provenance};
 use crate::methodology::Methodology;
 use crate::ruleset::Complexity;
 use crate::severity::{Severity, SeverityRecord};
@@ -371,6 +371,7 @@ fn corruption_block(inputs: &SetInputs, methodology: &Methodology) -> LossBlock 
         class: LossClass::C5,
         hazard: one_year_probability(rate),
         severity: inputs.slash_max.unwrap_or(Ppt::ONE),
+        shape: LossShape::certain(inputs.slash_max.unwrap_or(Ppt::ONE)),
         exposure: inputs.alpha.unwrap_or(corruption.default_alpha),
         expected_loss: ExpectedLossPpt::ZERO,
         provenance: inputs.provenance.c5,

@@ -379,3 +379,39 @@ pub struct Surveillance {
     #[serde(deserialize_with = "ppt_from_decimal")]
     pub default_slash_share: Ppt,
 }
+
+/// Liquid restaking tokens: reserves, runs, liquidity and the base layer under them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LrtParameters {
+    /// Days after which a proof of reserve is stale.
+    pub reserve_stale_days: u64,
+    /// Reserves over liabilities below which it is a default.
+    #[serde(deserialize_with = "ppt_from_decimal")]
+    pub reserve_default: Ppt,
+    /// For how many days in a row.
+    pub reserve_default_days: u64,
+    /// A single write-down of this share is a default.
+    #[serde(deserialize_with = "ppt_from_decimal")]
+    pub write_down_default: Ppt,
+    /// Largest share that is redeemed at a stale value; taken where nobody attested the depth.
+    #[serde(deserialize_with = "ppt_from_decimal")]
+    pub run_share_max: Ppt,
+    /// Share of validators on one client, where nobody attested it.
+    #[serde(deserialize_with = "ppt_from_decimal")]
+    pub client_share: Ppt,
+    /// Ether at stake on the beacon chain, for the correlation penalty.
+    pub beacon_active_eth: u64,
+    /// Share of the supply that a redemption is timed for.
+    #[serde(deserialize_with = "ppt_from_decimal")]
+    pub redeemed_share: Ppt,
+    /// Days to redeem it, from L1 to L4: below the first is L1, not below the last is L5.
+    pub liquidity_days: [u64; 4],
+    /// Days of EigenLayer's escrow.
+    pub escrow_days: u64,
+    /// Days in the beacon chain's exit queue, where nobody attested it.
+    pub beacon_exit_days: u64,
+    /// Market price over value below which the token is on watch.
+    #[serde(deserialize_with = "ppt_from_decimal")]
+    pub market_discount: Ppt,
+}

@@ -19,10 +19,12 @@ use crate::event::RatingActionKind;
 use crate::grade::{ExpectedLossPpt, Grade, MilliNotch};
 use crate::id::RatedEntity;
 use crate::loss_block::LossProfile;
+use crate::lrt::LrtOpinion;
 use crate::methodology::Methodology;
 use crate::surveillance::{
     GradeMove, Hysteresis, Outlook, Resolution, Watch, WatchTrigger, outlook, watch_step,
 };
+use crate::tail::{Tail, loss_above_one_percent, loss_model};
 use crate::uncertainty::{NotRated, Uncertainty, not_rated, with_coverage_cap};
 use crate::word::{Flags, Word, WordFields, WordOutOfRange, ppb_from_ppt};
 
@@ -75,6 +77,8 @@ pub struct Rating {
     pub basis: Basis,
     /// Sets of the entity whose slashes pay the AVS itself, or whoever may slash.
     pub self_dealing: BTreeSet<u32>,
+    /// What stands behind a liquid restaking token.
+    pub lrt: Option<Box<LrtOpinion>>,
     /// What was done, if anything.
     pub action: Option<RatingActionKind>,
     /// The grade said before.
@@ -106,8 +110,10 @@ pub struct Rated {
     pub outlook: Outlook,
     /// What put it on watch.
     pub watch: BTreeSet<WatchTrigger>,
-    /// P(one-year loss > 1 %), an upper bound: any event in a block whose mean loss is above 1 %.
+    /// P(one-year loss > 1 %).
     pub loss_above_one_percent: Ppt,
+    /// The whole distribution, of a liquid restaking token.
+    pub tail: Option<Tail>,
 }
 
 /// What a rating is made from, besides where it stands.
@@ -151,7 +157,13 @@ impl Standing {
     ) -> Result<Rating, WordOutOfRange> {
         let before = self.said;
         let opinion = &assessed.opinion;
-        let refusal = not_rated(&opinion.profile, methodology).filter(|_| !opinion.is_default);
+        let refusal = opinion
+            .refusal
+            .or_else(|| not_rated(&opinion.profile, methodology))
+            .filter(|_| !opinion.is_default);
+        if assessed.occasion == Occasion::EpochEnd {
+            self.triggers.extend(&opinion.watch);
+        }
         let verdict = match refusal {
             Some(reason) => Err(reason),
             None => Ok(self.rated(&assessed, methodology)),
@@ -168,6 +180,7 @@ impl Standing {
             at: assessed.at,
             head: assessed.head,
             basis: assessed.opinion.basis,
+            lrt: assessed.opinion.lrt,
             self_dealing: assessed.opinion.self_dealing,
             assessment_hash: hash,
             verdict,
@@ -182,6 +195,13 @@ impl Standing {
         let uncertainty = Uncertainty::of(&opinion.profile, methodology);
         let held = self.hold(assessed, methodology);
         let mut caps = with_coverage_cap(&opinion.caps, &opinion.profile, methodology);
+        let tail = opinion.lrt.as_ref().and_then(|lrt| {
+            let model = loss_model(&opinion.profile, Some(lrt.run), methodology);
+            Some(Tail::of(&model.ok()?))
+        });
+        if tail.as_ref().is_some_and(|tail| tail.shortfall_999() > Ppt(Ppt::ONE.0 / 2)) {
+            caps.extend(Cap::of(CapReason::TailAboveHalf, methodology));
+        }
         if held == Grade::D {
             caps.extend(Cap::of(CapReason::DefaultEvent, methodology));
         }
@@ -194,7 +214,11 @@ impl Standing {
             score: attribution.score,
             conservative_grade: capped(uncertainty.conservative_grade, &caps).worse(grade),
             is_provisional: uncertainty.is_provisional(methodology),
-            loss_above_one_percent: loss_above_one_percent(&opinion.profile),
+            loss_above_one_percent: tail.as_ref().map_or_else(
+                || loss_above_one_percent(&opinion.profile, methodology),
+                |tail| tail.above_one_percent,
+            ),
+            tail,
             profile: opinion.profile.clone(),
             attribution,
             uncertainty,
@@ -345,22 +369,12 @@ fn flags(said: &Said) -> Flags {
         .with(when(said.is_withdrawn, Flags::WITHDRAWN))
 }
 
-/// One minus the chance that no block with a mean loss above 1 % of the whole strikes.
-fn loss_above_one_percent(profile: &LossProfile) -> Ppt {
-    let one_percent = Ppt(Ppt::ONE.0 / 100);
-    let quiet = profile
-        .blocks()
-        .iter()
-        .filter(|block| block.severity.times(block.exposure) > one_percent)
-        .fold(Ppt::ONE, |quiet, block| quiet.times(block.hazard.complement()));
-    quiet.complement()
-}
-
 fn hash_of(assessed: &Assessed<'_>, verdict: &Result<Rated, NotRated>) -> B256 {
     let mut bytes = Vec::with_capacity(1024);
     let about = (assessed.entity, assessed.opinion.basis, &assessed.opinion.self_dealing);
     // Writing to memory does not fail.
     let _infallible = about.serialize(&mut bytes);
+    let _infallible = assessed.opinion.lrt.serialize(&mut bytes);
     let _infallible = match verdict {
         Ok(rated) => rated.serialize(&mut bytes),
         Err(reason) => reason.serialize(&mut bytes),

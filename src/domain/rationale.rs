@@ -91,6 +91,10 @@ pub fn not_rated_sentence(reason: NotRated) -> String {
             percent(coverage.0),
             percent(needed.0),
         ),
+        NotRated::PriceUnknown { strategy } => format!(
+            "Not rated: operator sets can slash shares of strategy {strategy} that it holds, and \
+             no price of the strategy is recorded."
+        ),
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Severity {
     pub mean: Ppt,
     /// Probability of a full loss.
     pub full: Ppt,
+    /// Share lost then: all, or the bound.
+    pub full_loss: Ppt,
     /// Mean share of a partial loss.
     pub partial: Ppt,
     /// Squared coefficient of variation of the mean, as far as it is uncertain.
@@ -72,7 +74,7 @@ impl Severity {
     /// A severity that is set and not estimated.
     #[must_use]
     pub fn fixed(mean: Ppt) -> Self {
-        Self { mean, full: Ppt::ZERO, partial: mean, cv2: Atto::ZERO }
+        Self { mean, full: Ppt::ZERO, full_loss: Ppt::ONE, partial: mean, cv2: Atto::ZERO }
     }
 
     /// The posterior of a class. `slash_max` is the bound that a verified slasher enforces.
@@ -116,6 +118,7 @@ impl Severity {
         Self {
             mean: mean.to_ppt(),
             full: full.to_ppt(),
+            full_loss: bound.min(Atto::ONE).to_ppt(),
             partial: capped_partial.to_ppt(),
             cv2: variance.saturating_div(uncapped.saturating_mul(uncapped).max(Atto(1))),
         }
@@ -124,7 +127,13 @@ impl Severity {
     /// The part that a veto does not stop.
     #[must_use]
     pub fn after_veto(self, stopped: Ppt) -> Self {
-        Self { mean: self.mean.times(stopped.complement()), ..self }
+        let passes = stopped.complement();
+        Self {
+            mean: self.mean.times(passes),
+            full_loss: self.full_loss.times(passes),
+            partial: self.partial.times(passes),
+            ..self
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cap::Cap;
 use crate::decimal::{Atto, Ppt};
 use crate::grade::{ExpectedLossPpt, Grade};
 use crate::hazard::{Tail, log_normal_quantile};
+use crate::id::StrategyId;
 use crate::loss_block::{LossBlock, LossProfile, Provenance};
 use crate::methodology::Methodology;
 
@@ -126,6 +127,11 @@ pub enum NotRated {
         coverage: Ppt,
         /// Coverage needed, ppt.
         needed: Ppt,
+    },
+    /// A liquid restaking token holds shares that can be slashed and whose price nobody recorded.
+    PriceUnknown {
+        /// The strategy.
+        strategy: StrategyId,
     },
 }
 

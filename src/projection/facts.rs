@@ -16,6 +16,7 @@ impl ReadModel {
             subjects.operator.map(|id| RatedEntity::operator(fact.chain_id, id)),
             subjects.avs.map(|id| RatedEntity::avs(fact.chain_id, id)),
             subjects.operator_set.map(|id| RatedEntity::operator_set(fact.chain_id, id)),
+            subjects.lrt.map(|id| RatedEntity::lrt(fact.chain_id, id)),
         ];
         for entity in entities.into_iter().flatten() {
             self.entity_id(entity, fact.block, head);
@@ -23,6 +24,7 @@ impl ReadModel {
         if let (Event::OperatorSlashed { .. }, Some(slash)) = (&fact.event, chain.slashes.last()) {
             self.incidents.entry((fact.chain_id, slash.incident)).or_insert(head.position);
         }
+        self.lrt_folded(fact, chain, head);
         if head.position > self.written_to {
             self.write(fact, chain, head.position);
         }

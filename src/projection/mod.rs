@@ -5,13 +5,14 @@
 
 mod copy;
 mod facts;
+mod lrt;
 mod ratings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, U256};
 use assay_domain::canonical::CanonicalHead;
-use assay_domain::{BlockRef, ChainId, RatedEntity};
+use assay_domain::{BlockRef, ChainId, LrtId, RatedEntity};
 use sqlx::PgConnection;
 
 use copy::TableRows;
@@ -23,6 +24,8 @@ pub struct ReadModel {
     entities: BTreeSet<RatedEntity>,
     /// Position of the first slash of each incident.
     incidents: BTreeMap<(ChainId, usize), u64>,
+    /// The last rate written of each token.
+    rates: BTreeMap<(ChainId, LrtId), U256>,
     /// The last block's row, which the end of an epoch in the same block may still take over.
     open_block: Option<(ChainId, BlockRef, CanonicalHead)>,
     /// Assessments written, and the last one of each entity.
@@ -47,6 +50,9 @@ struct Tables {
     operator_sets: TableRows,
     memberships: TableRows,
     allocations: TableRows,
+    lrt_rates: TableRows,
+    lrt_assessments: TableRows,
+    lrt_positions: TableRows,
 }
 
 impl Tables {
@@ -100,10 +106,13 @@ impl Tables {
                 "chain_id, operator, avs, operator_set_id, strategy, position, block_number, \
                  current_magnitude, pending_magnitude, effect_block, max_magnitude",
             ),
+            lrt_rates: TableRows::new("lrt_rates", lrt::RATE_COLUMNS),
+            lrt_assessments: TableRows::new("lrt_assessments", lrt::ASSESSMENT_COLUMNS),
+            lrt_positions: TableRows::new("lrt_positions", lrt::POSITION_COLUMNS),
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 12] {
+    fn all(&mut self) -> [&mut TableRows; 15] {
         [
             &mut self.blocks,
             &mut self.entities,
@@ -117,13 +126,16 @@ impl Tables {
             &mut self.operator_sets,
             &mut self.memberships,
             &mut self.allocations,
+            &mut self.lrt_rates,
+            &mut self.lrt_assessments,
+            &mut self.lrt_positions,
         ]
     }
 }
 
 impl ReadModel {
     /// Every table that is written here.
-    pub const TABLES: [&'static str; 12] = [
+    pub const TABLES: [&'static str; 15] = [
         "blocks",
         "entities",
         "assessments",
@@ -136,6 +148,9 @@ impl ReadModel {
         "operator_sets",
         "memberships",
         "allocations",
+        "lrt_rates",
+        "lrt_assessments",
+        "lrt_positions",
     ];
 
     /// A read model that holds everything up to canonical position `written_to`.
@@ -143,6 +158,7 @@ impl ReadModel {
         Self {
             entities: BTreeSet::new(),
             incidents: BTreeMap::new(),
+            rates: BTreeMap::new(),
             open_block: None,
             assessments: BTreeSet::new(),
             last_assessment: BTreeMap::new(),

@@ -36,6 +36,7 @@ impl ReadModel {
         }
         if is_new {
             self.write_assessment(rating, &rationale());
+            self.write_lrt(rating);
         }
         self.tables
             .rating_points
@@ -59,7 +60,7 @@ impl ReadModel {
                 }
                 let coverage = match reason {
                     NotRated::CoverageTooLow { coverage, .. } => coverage.0 / PPT_PER_PPM,
-                    NotRated::NothingKnown => 0,
+                    NotRated::NothingKnown | NotRated::PriceUnknown { .. } => 0,
                 };
                 row.integer(coverage).integer(0).integer(0).boolean(false);
                 row.text("[]");

@@ -2,7 +2,7 @@
 
 use assay_domain::decimal::{Atto, Ppt};
 use assay_domain::grade::ExpectedLossPpt;
-use assay_domain::loss_block::{LossBlock, LossClass, Provenance};
+use assay_domain::loss_block::{LossBlock, LossClass, LossShape, Provenance};
 use assay_domain::methodology::Methodology;
 use assay_domain::operator_set::{
     Redistribution, Service, SetInputs, SetProvenance, SetSeverities, SlasherAuthority,
@@ -65,6 +65,7 @@ pub(crate) fn block(id: &str, hazard: Ppt, severity: Ppt, exposure: Ppt) -> Loss
         class: LossClass::C1,
         hazard,
         severity,
+        shape: LossShape::certain(severity),
         exposure,
         expected_loss: ExpectedLossPpt::ZERO,
         provenance: Provenance::Log,

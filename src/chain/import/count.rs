@@ -56,7 +56,7 @@ impl Counter {
             self.report.repeated += 1;
             return Ok(());
         }
-        if decoder.contracts().role(&log.address).is_some() {
+        if decoder.is_ours(log) {
             self.count_fact(decoder, log);
         } else {
             self.report.foreign += 1;

@@ -58,6 +58,12 @@ impl Probability {
         Self(units.min(Self::ONE.0))
     }
 
+    /// From parts per trillion, rounded down; anything above one is one.
+    pub fn from_ppt(ppt: u64) -> Self {
+        let units = (U256::from(ppt.min(PPT)) << PROBABILITY_BITS) / U256::from(PPT);
+        Self(u128::try_from(units).unwrap_or(Self::ONE.0))
+    }
+
     /// In units of 2⁻¹²⁷.
     pub fn to_q127(self) -> u128 {
         self.0

@@ -6,6 +6,7 @@
 
 pub mod allocation;
 pub mod experience;
+pub mod lrt;
 pub mod operator;
 pub mod operator_set;
 pub mod slashing;
@@ -18,10 +19,11 @@ use alloy_primitives::map::indexmap::IndexMap;
 
 use crate::block::ChainId;
 use crate::event::{Event, Fact};
-use crate::id::{AvsId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
+use crate::id::{AvsId, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
 use crate::text::UntrustedText;
 
 pub use allocation::{Allocation, Pending};
+pub use lrt::{Lrt, Restaker};
 pub use operator::{AllocationDelay, Magnitude, Operator};
 pub use operator_set::{Membership, OperatorSet, Slasher};
 pub use slashing::{Incident, Slash, SlashedStrategy};
@@ -57,6 +59,12 @@ pub struct ChainState {
     pub stakers: ByAddress<StakerId, Staker>,
     /// Queued withdrawals by root, until completed.
     pub withdrawals: BTreeMap<alloy_primitives::B256, QueuedWithdrawal>,
+    /// Liquid restaking tokens that any event named.
+    pub lrts: BTreeMap<LrtId, Lrt>,
+    /// What restakes for them.
+    pub restakers: BTreeMap<StakerId, Restaker>,
+    /// Recorded prices.
+    pub prices: lrt::Prices,
     /// Every slash, in order.
     pub slashes: Vec<Slash>,
     /// Slashes grouped into incidents (methodology §2.2), in order of their first slash.
@@ -123,6 +131,7 @@ impl State {
 impl ChainState {
     fn apply(&mut self, fact: &Fact) {
         let at = fact.block.number;
+        self.apply_lrt(fact);
         match &fact.event {
             Event::OperatorRegistered { operator, delegation_approver }
             | Event::DelegationApproverUpdated { operator, delegation_approver } => {
@@ -265,6 +274,7 @@ impl ChainState {
         let operators = operators.into_iter().map(|id| RatedEntity::operator(chain_id, id));
         let avss = self.avss.keys().map(|id| RatedEntity::avs(chain_id, *id));
         let sets = self.operator_sets.keys().map(|id| RatedEntity::operator_set(chain_id, *id));
-        operators.chain(avss).chain(sets).collect()
+        let lrts = self.lrts.keys().map(|id| RatedEntity::lrt(chain_id, *id));
+        operators.chain(avss).chain(sets).chain(lrts).collect()
     }
 }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use alloy::primitives::{Address, B256, I256, U256, hex};
 use assay_domain::event::{RatingAction, RatingActionKind, Withdrawal};
 use assay_domain::{
-    AvsId, Event, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId, UntrustedText,
+    AvsId, Event, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId,
+    UntrustedText,
 };
 
 fn dir() -> PathBuf {
@@ -139,7 +140,9 @@ fn examples() -> Vec<Event> {
     let mut events = delegation();
     events.extend(allocation());
     events.extend(elsewhere());
+    events.extend(liquid());
     events.extend(our_own());
+    events.sort_by_key(|event| event.to_canonical_bytes()[0]);
     events
 }
 
@@ -295,6 +298,35 @@ fn elsewhere() -> Vec<Event> {
         Event::AdminSet { account: v.address(), admin: v.address() },
         Event::AdminRemoved { account: v.address(), admin: v.address() },
         Event::Unmapped { topics: vec![v.hash(), v.hash()], data: vec![1, 2, 3].into() },
+    ]
+}
+
+fn liquid() -> Vec<Event> {
+    let v = &mut Values(100);
+    let token = LrtId(v.address());
+    vec![
+        Event::LrtStakersAdded { token, stakers: vec![v.staker(), v.staker()] },
+        Event::LrtStakersRemoved { token, stakers: vec![v.staker()] },
+        Event::LrtRateUpdated { token, rate: v.amount(), total_assets: Some(v.amount()) },
+        Event::LrtTotalsUpdated { token, total_assets: v.amount(), total_shares: v.amount() },
+        Event::LrtMinted { token, asset: None, assets: v.amount(), shares: Some(v.amount()) },
+        Event::LrtBurned { token, assets: v.amount() },
+        Event::LrtSupplyRecorded { token, supply: v.amount() },
+        Event::LrtReservesRecorded { token, assets: v.amount() },
+        Event::LrtWithdrawalRequested { token, request: Some(v.amount()), shares: v.amount() },
+        Event::LrtWithdrawalSettled {
+            token,
+            request: None,
+            shares: Some(v.amount()),
+            asset: Some(v.address()),
+            paid: Some(v.amount()),
+        },
+        Event::LrtBufferIncreased { token, asset: None, amount: v.amount() },
+        Event::LrtBufferDecreased { token, asset: Some(v.address()), amount: v.amount() },
+        Event::LrtWithdrawalDelaySet { token, delay: v.amount(), is_in_blocks: true },
+        Event::LrtNavGuardSet { token, limit: v.amount() },
+        Event::LrtRedemptionsPaused { token, is_paused: true },
+        Event::PriceUpdated { asset: v.address(), price: v.amount() },
     ]
 }
 

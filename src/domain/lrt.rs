@@ -1,0 +1,244 @@
+//! What stands behind a liquid restaking token: positions, reserves, liquidity.
+//!
+//! `assess` makes these from state; what is here is what they mean. Amounts are wei of ether.
+
+use alloy_primitives::U256;
+use borsh::BorshSerialize;
+
+use crate::decimal::Ppt;
+use crate::grade::ExpectedLossPpt;
+use crate::id::{OperatorId, OperatorSetId, StrategyId};
+use crate::parameters::LrtParameters;
+use crate::state::lrt::RedemptionDelay;
+use crate::tail::Run;
+
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 86_400;
+
+/// Where a part of the net asset value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]
+pub enum Place {
+    /// With an operator, and an operator set can slash it.
+    Slashable {
+        /// The operator.
+        operator: OperatorId,
+        /// The set.
+        operator_set: OperatorSetId,
+        /// As shares of what.
+        strategy: StrategyId,
+    },
+    /// With an operator, promised to nobody.
+    Unallocated {
+        /// The operator.
+        operator: OperatorId,
+        /// As shares of what.
+        strategy: StrategyId,
+    },
+    /// In EigenLayer, with no operator.
+    Undelegated {
+        /// As shares of what.
+        strategy: StrategyId,
+    },
+    /// In EigenLayer's queue, past the time in which it can be slashed.
+    Exiting {
+        /// As shares of what.
+        strategy: StrategyId,
+    },
+    /// Set aside to redeem at once.
+    Buffer,
+    /// Stated by the protocol, and not seen in the log: idle, staked elsewhere, or not there.
+    Unseen,
+}
+
+/// A part of the net asset value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub struct Position {
+    /// Where it is.
+    pub place: Place,
+    /// What it is worth, wei.
+    pub value: U256,
+}
+
+/// A token looked through to the operator sets that can slash what stands behind it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, BorshSerialize)]
+pub struct LookThrough {
+    /// Net asset value: the larger of what is stated and what is seen.
+    pub nav: U256,
+    /// What the positions in the log and the buffer are worth together.
+    pub seen: U256,
+    /// The positions, by place; they sum to the net asset value to the wei.
+    pub positions: Vec<Position>,
+    /// Strategies without a recorded price in which the token holds shares.
+    pub unpriced: Vec<StrategyId>,
+    /// The first of them of which an operator set can slash something.
+    pub unpriced_at_risk: Option<StrategyId>,
+}
+
+/// How far the protocol's assets are proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub enum ReserveStatus {
+    /// At least the liabilities are there, and the proof is fresh.
+    Proven,
+    /// Fresh, and between the default threshold and the liabilities.
+    BelowFull,
+    /// Fresh, and below the default threshold.
+    Insufficient,
+    /// The proof is older than it may be.
+    Stale,
+    /// The log does not prove the liabilities covered.
+    Absent,
+}
+
+/// Assets over liabilities, and how old the proof is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub struct Reserve {
+    /// What holders are owed, wei, if the log says.
+    pub liabilities: Option<U256>,
+    /// What is proven to be there, wei.
+    pub assets: U256,
+    /// Assets over liabilities, ppt; may be above one.
+    pub coverage: Option<Ppt>,
+    /// Share of the native ether seen whose pod was not proven lately, ppt.
+    pub stale_share: Ppt,
+    /// What that makes of it.
+    pub status: ReserveStatus,
+}
+
+impl Reserve {
+    /// What holders have lost already: the part of the liabilities that a fresh proof misses.
+    #[must_use]
+    pub fn shortfall(&self) -> Ppt {
+        match (self.status, self.coverage) {
+            (ReserveStatus::BelowFull | ReserveStatus::Insufficient, Some(coverage)) => {
+                coverage.complement()
+            }
+            _ => Ppt::ZERO,
+        }
+    }
+}
+
+/// How fast a token turns into ether. A scale of its own, never part of the expected loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]
+pub enum LiquidityGrade {
+    /// Within a day.
+    L1,
+    /// Within a week.
+    L2,
+    /// Within two weeks.
+    L3,
+    /// Within a month.
+    L4,
+    /// Later, or not at all.
+    L5,
+}
+
+impl LiquidityGrade {
+    /// The grade's number, 1 to 5.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::L1 => 1,
+            Self::L2 => 2,
+            Self::L3 => 3,
+            Self::L4 => 4,
+            Self::L5 => 5,
+        }
+    }
+}
+
+/// What a redemption of a given share of the supply can be paid from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, BorshSerialize)]
+pub struct Redemption {
+    /// Wei to redeem.
+    pub wanted: U256,
+    /// Wei that wait already.
+    pub queued: U256,
+    /// Wei set aside.
+    pub buffer: U256,
+    /// Wei that leave EigenLayer within its escrow and are no native ether of validators.
+    pub escrowed: U256,
+    /// Wei that must leave the beacon chain too.
+    pub staked: U256,
+    /// Days a redemption waits at least.
+    pub delay_days: u64,
+    /// Whether redemptions are stopped.
+    pub is_paused: bool,
+}
+
+/// The liquidity of a token. What it costs to sell is not in the log, so this is the redemption
+/// leg alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub struct Liquidity {
+    /// The grade.
+    pub grade: LiquidityGrade,
+    /// Days to redeem; `None`: what is known does not suffice, or redemptions are stopped.
+    pub days: Option<u64>,
+    /// What it rests on.
+    pub redemption: Redemption,
+}
+
+impl Liquidity {
+    /// The worse of the protocol's own delay and the time until enough is there.
+    #[must_use]
+    pub fn of(redemption: Redemption, parameters: &LrtParameters) -> Self {
+        let owed = redemption.queued.saturating_add(redemption.wanted);
+        let with_escrow = redemption.buffer.saturating_add(redemption.escrowed);
+        let with_all = with_escrow.saturating_add(redemption.staked);
+        let wait = if redemption.buffer >= owed {
+            Some(0)
+        } else if with_escrow >= owed {
+            Some(parameters.escrow_days)
+        } else if with_all >= owed {
+            Some(parameters.escrow_days.saturating_add(parameters.beacon_exit_days))
+        } else {
+            None
+        };
+        let days =
+            wait.filter(|_| !redemption.is_paused).map(|days| days.max(redemption.delay_days));
+        let [l1, l2, l3, l4] = parameters.liquidity_days;
+        let grade = match days {
+            Some(days) if days < l1 => LiquidityGrade::L1,
+            Some(days) if days < l2 => LiquidityGrade::L2,
+            Some(days) if days < l3 => LiquidityGrade::L3,
+            Some(days) if days < l4 => LiquidityGrade::L4,
+            _ => LiquidityGrade::L5,
+        };
+        Self { grade, days, redemption }
+    }
+}
+
+impl RedemptionDelay {
+    /// Whole days, rounded down.
+    #[must_use]
+    pub fn days(self, slot_seconds: u64) -> u64 {
+        let seconds = match self {
+            Self::Seconds(seconds) => seconds,
+            Self::Blocks(blocks) => blocks.saturating_mul(U256::from(slot_seconds)),
+        };
+        let days = seconds.checked_div(U256::from(DAY_SECONDS)).unwrap_or_default();
+        u64::try_from(days).unwrap_or(u64::MAX)
+    }
+}
+
+/// Everything about a token that its rating rests on beside the loss blocks.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
+pub struct LrtOpinion {
+    /// Where the net asset value is.
+    pub look_through: LookThrough,
+    /// Assets over liabilities.
+    pub reserve: Reserve,
+    /// How fast it turns into ether.
+    pub liquidity: Liquidity,
+    /// Redemptions at a stale value, in the blocks already.
+    pub run: Run,
+    /// Expected loss in scope S: slashing and base layer, without the run.
+    pub slashing_loss: ExpectedLossPpt,
+    /// Expected loss in scope A without the run.
+    pub loss_without_run: ExpectedLossPpt,
+    /// What it trades at over its rate, ppt, if both are known.
+    pub market_over_value: Option<Ppt>,
+    /// Days of loss in the log so far.
+    pub loss_days: u64,
+    /// The largest share that one new rate ever took.
+    pub worst_write_down: Ppt,
+}
