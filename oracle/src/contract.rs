@@ -3,30 +3,35 @@
 //! The interface is `oracle/contracts/src/IRatingOracle.sol` as far as it is used here; a test
 //! compares it with the compiled one.
 
-use alloy::consensus::TxEip1559;
-use alloy::eips::Encodable2718;
-use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use alloy::primitives::{Address, Bytes, U256};
 use alloy::sol;
-use alloy::sol_types::{SolConstructor, SolEvent, SolInterface};
+use alloy::sol_types::{SolEvent, SolInterface};
 
+#[cfg(feature = "publisher")]
+pub use crate::admin::{AdminError, Deployed, Deployment, administer, deploy};
 use crate::chain::{Chain, ChainError, Receipt};
-use crate::key::{GasKey, KeyError};
 use crate::report::EntityKey;
 
 /// What forge compiled: `{"abi": …, "bytecode": "0x…"}`.
 pub const ARTIFACT: &str = include_str!("../abi/RatingOracle.json");
 
-/// Fee ceiling of a deployment, wei per gas.
-const DEPLOY_MAX_FEE_WEI: u128 = 500_000_000_000;
-
-/// How long to wait for a block, and how often to look.
-const LOOKS_MAX: u32 = 600;
-const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
-
 sol! {
     /// The contract's interface.
     #[derive(Debug, PartialEq, Eq)]
     interface IRatingOracle {
+        /// One signature over one batch, and the place of one rating in it.
+        struct Statement {
+            bytes32 domain;
+            uint256 word;
+            uint32 epoch;
+            uint32 count;
+            uint32 index;
+            uint40 deadline;
+            bytes32 r;
+            bytes32 vs;
+            bytes32[] path;
+        }
+
         struct Rating {
             uint40 asOf;
             uint24 lag;
@@ -44,6 +49,9 @@ sol! {
         event Skipped(bytes32 indexed entity, uint32 seq, uint8 reason);
         event Suspended(bytes32 indexed entity);
         event Reinstated(bytes32 indexed entity);
+        event Equivocated(
+            address indexed signer, bytes32 indexed entity, uint32 seq, uint256 a, uint256 b
+        );
 
         error MalformedRating(bytes32 entity, uint256 word);
         error BadBatchLength(uint256 length);
@@ -53,13 +61,32 @@ sol! {
         error BadSignature(uint256 signerIndex);
         error WritesPaused();
         error UnknownSigner(uint32 epoch, uint256 signerIndex);
+        error UnknownEntity(bytes32 entity);
+        error NoEquivocation();
 
         constructor(address owner, address guardian, address[] signers, uint8 threshold);
 
         function push(bytes entries, uint256 bitmap, bytes signatures, uint40 deadline)
             returns (uint256 stored);
+        function pull(
+            bytes32 entity,
+            uint256 word,
+            uint32 index,
+            uint32 count,
+            bytes32[] path,
+            uint256 bitmap,
+            bytes signatures,
+            uint40 deadline
+        ) returns (bool stored);
+        function fulfillOracleQuery(bytes signedOffchainData) payable;
+        function reportEquivocation(
+            bytes32 entity, uint32 signerEpoch, uint8 signerIndex, Statement a, Statement b
+        );
+        function equivocatedAt(address signer) view returns (uint256);
         function raw(bytes32 entity) view returns (uint256 word);
         function rating(bytes32 entity) view returns (Rating rating);
+        function tryRating(bytes32 entity, uint256 maxAge)
+            view returns (bool ok, Rating stored);
         function domainSeparator() view returns (bytes32);
         function batchDigest(bytes32 root, uint32 count, uint32 signedEpoch, uint40 deadline)
             view returns (bytes32);
@@ -67,6 +94,8 @@ sol! {
         function threshold() view returns (uint8);
         function signersAt(uint32 ofEpoch) view returns (address[] signers);
         function paused() view returns (bool);
+        function owner() view returns (address);
+        function guardian() view returns (address);
         function rotateSigners(address[] signers, uint8 threshold);
         function suspend(bytes32 entity);
         function pause();
@@ -100,91 +129,6 @@ impl SkipReason {
     }
 }
 
-/// Who may do what in a new contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    /// Lifts pauses and suspensions, rotates signers: meant to be a timelock.
-    pub owner: Address,
-    /// Pauses and suspends.
-    pub guardian: Address,
-    /// Who signs, in any order.
-    pub signers: Vec<Address>,
-    /// How many must.
-    pub threshold: u8,
-}
-
-/// A contract that was deployed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deployed {
-    /// Its address.
-    pub address: Address,
-    /// The block it was deployed in: nothing happened to it before.
-    pub block_number: u64,
-    /// The deploying transaction.
-    pub tx_hash: B256,
-}
-
-/// Why a transaction of an administrator did not go through.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// The chain does not answer, or the contract refuses.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    /// The key did not sign.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The bytecode compiled in is not bytecode. Build again.
-    #[error("oracle/abi/RatingOracle.json holds no bytecode")]
-    NoBytecode,
-    /// Fees are above the ceiling. Try again later.
-    #[error("gas costs more than {DEPLOY_MAX_FEE_WEI} wei")]
-    TooDear,
-    /// No block took the transaction in time; it may still come.
-    #[error("no block has taken transaction {tx_hash}")]
-    NotIncluded {
-        /// The transaction.
-        tx_hash: B256,
-    },
-    /// The transaction reverted.
-    #[error("transaction {tx_hash} reverted")]
-    Reverted {
-        /// The transaction.
-        tx_hash: B256,
-    },
-}
-
-/// Deploys the contract and waits until a block has taken it.
-pub async fn deploy(
-    chain: &Chain,
-    key: &GasKey,
-    deployment: &Deployment,
-) -> Result<Deployed, AdminError> {
-    let mut signers = deployment.signers.clone();
-    signers.sort();
-    let constructor = IRatingOracle::constructorCall {
-        owner: deployment.owner,
-        guardian: deployment.guardian,
-        signers,
-        threshold: deployment.threshold,
-    };
-    let mut code = bytecode()?;
-    code.extend(constructor.abi_encode());
-    let (tx_hash, receipt) = send(chain, key, TxKind::Create, code.into()).await?;
-    let address = receipt.created.ok_or(AdminError::Reverted { tx_hash })?;
-    Ok(Deployed { address, block_number: receipt.block_number, tx_hash })
-}
-
-/// Sends a call of an administrator and waits until a block has taken it.
-pub async fn administer(
-    chain: &Chain,
-    key: &GasKey,
-    oracle: Address,
-    call: &impl alloy::sol_types::SolCall,
-) -> Result<Receipt, AdminError> {
-    let input = call.abi_encode().into();
-    Ok(send(chain, key, TxKind::Call(oracle), input).await?.1)
-}
-
 /// The stored word of an entity; zero if it was never rated.
 pub async fn read_word(
     chain: &Chain,
@@ -213,13 +157,8 @@ pub(crate) fn revert_reason(output: &Bytes) -> String {
     }
 }
 
-/// EIP-2098: r, then s with the parity in its top bit.
-pub(crate) fn compact(signature: &Signature) -> [u8; 64] {
-    signature.as_erc2098()
-}
-
 /// The ratings and skips in a transaction's logs.
-pub(crate) fn outcomes(
+pub fn outcomes(
     receipt: &Receipt,
     oracle: Address,
 ) -> impl Iterator<Item = (EntityKey, u32, Option<SkipReason>)> {
@@ -233,54 +172,12 @@ pub(crate) fn outcomes(
     })
 }
 
-fn bytecode() -> Result<Vec<u8>, AdminError> {
-    let artifact: serde_json::Value =
-        serde_json::from_str(ARTIFACT).map_err(|_| AdminError::NoBytecode)?;
-    let text = artifact.get("bytecode").and_then(serde_json::Value::as_str);
-    let bytes = text.and_then(|text| alloy::primitives::hex::decode(text).ok());
-    bytes.filter(|bytes| !bytes.is_empty()).ok_or(AdminError::NoBytecode)
-}
-
-async fn send(
-    chain: &Chain,
-    key: &GasKey,
-    to: TxKind,
-    input: Bytes,
-) -> Result<(B256, Receipt), AdminError> {
-    let gas = chain.estimate_gas(key.address(), to, input.clone()).await?;
-    let fees = chain.market_fees(DEPLOY_MAX_FEE_WEI).await?.ok_or(AdminError::TooDear)?;
-    let transaction = TxEip1559 {
-        chain_id: chain.chain_id(),
-        nonce: chain.nonce(key.address()).await?,
-        gas_limit: gas.saturating_add(gas / 5),
-        max_fee_per_gas: fees.max_fee_wei,
-        max_priority_fee_per_gas: fees.tip_wei,
-        to,
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input,
-    };
-    let signed = key.sign(transaction).await?;
-    let tx_hash = *signed.tx_hash();
-    chain.broadcast(&signed.encoded_2718()).await?;
-    for _ in 0..LOOKS_MAX {
-        if let Some(receipt) = chain.receipt(tx_hash).await? {
-            return if receipt.is_success {
-                Ok((tx_hash, receipt))
-            } else {
-                Err(AdminError::Reverted { tx_hash })
-            };
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
-    Err(AdminError::NotIncluded { tx_hash })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use alloy::json_abi::JsonAbi;
+    use alloy::primitives::B256;
     use alloy::sol_types::{SolCall, SolError};
 
     use super::*;
@@ -304,7 +201,6 @@ mod tests {
         assert!(functions.contains(&IRatingOracle::pushCall::SELECTOR));
         assert!(errors.contains(&IRatingOracle::Expired::SELECTOR));
         assert_eq!(abi.constructor.unwrap().inputs.len(), 4);
-        assert!(bytecode().unwrap().len() > 1_000);
     }
 
     #[test]

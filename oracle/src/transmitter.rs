@@ -16,8 +16,9 @@ use tracing::{debug, info, warn};
 
 use crate::batch::{Batch, OracleId};
 use crate::chain::{Chain, ChainError, Head};
-use crate::contract::{IRatingOracle, SkipReason, compact, outcomes, read_words};
+use crate::contract::{IRatingOracle, SkipReason, outcomes, read_words};
 use crate::council::Council;
+use crate::duties;
 use crate::guard::{self, GuardError};
 use crate::key::GasKey;
 use crate::outbox::{Attempt, Leadership, OpenBatch, Outbox, Outcome, Quorum};
@@ -66,9 +67,7 @@ impl Transmitter {
         if separator != oracle.domain().separator() {
             return Err(PublishError::OtherContract { oracle });
         }
-        if publication.signers.iter().any(|signer| signer.address() == gas_key.address()) {
-            return Err(PublishError::GasKeySigns { address: gas_key.address() });
-        }
+        duties::check(&chain, publication).await?;
         let outbox = Outbox::open(pool, &chain, oracle.address).await?;
         let leadership = outbox.lead(gas_key.address()).await?;
         Ok(Self {
@@ -240,7 +239,7 @@ impl Transmitter {
             self.tell(Stage::Cleared, open);
             let signature = signer.sign(&cleared, self.oracle, epoch, deadline).await?;
             quorum.bitmap.set_bit(*index, true);
-            quorum.signatures.extend(compact(&signature));
+            quorum.signatures.extend(signature.as_erc2098());
         }
         let (next, _) = open.submission.next(Observation::Signed, self.policy.patience);
         self.outbox.store_quorum(open.id, &quorum, &next).await?;
