@@ -11,7 +11,8 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege';
 END $$;
 
--- Written in the transaction that decides the rating; a report is for ever.
+-- Written in the transaction that decides the rating; a report is for ever. Every report is here,
+-- also one that was superseded at once: nodes must find the same at each position.
 CREATE TABLE outbox.reports (
     -- Key of the rating in the oracle contract.
     entity_key         bytea  NOT NULL CHECK (octet_length(entity_key) = 32),
@@ -23,6 +24,8 @@ CREATE TABLE outbox.reports (
     created_at         timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (entity_key, seq)
 );
+-- A batch holds what was decided at one position.
+CREATE INDEX reports_by_position ON outbox.reports (canonical_position, entity_key);
 CREATE TRIGGER reports_are_never_changed BEFORE UPDATE OR DELETE ON outbox.reports
     FOR EACH ROW EXECUTE FUNCTION outbox.refuse_change();
 

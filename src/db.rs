@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool};
 
 /// The migrations, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -175,6 +175,26 @@ impl Database {
     /// Where it is, for messages.
     pub const fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Another database on the same server, made if it is not there: this one's name with a suffix.
+    pub async fn sibling(&self, suffix: &str) -> Result<Self, ConnectError> {
+        let here = self.options.get_database().unwrap_or(self.options.get_username());
+        let name = format!("{here}_{suffix}");
+        let mut connection = self.options.connect().await.map_err(|error| self.explain(&error))?;
+        let is_there =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+                .bind(&name)
+                .fetch_one(&mut connection)
+                .await;
+        if !is_there.map_err(|error| self.explain(&error))? {
+            let create = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
+            let made = connection.execute(AssertSqlSafe(create)).await;
+            made.map_err(|error| self.explain(&error))?;
+        }
+        let _closed = connection.close().await;
+        let options = self.options.clone().database(&name);
+        Ok(Self { server: Server::of(&options), options })
     }
 
     /// Applies the migrations that are missing.

@@ -5,6 +5,7 @@
 //! `verify` does all of it again and compares.
 //! The library never knows the API or the signer: the binary wires them (`command`).
 
+pub mod agreement;
 pub mod archive;
 pub mod chain;
 pub mod cluster;

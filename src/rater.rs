@@ -34,6 +34,9 @@ const RESTATED: u8 = 202;
 /// Tag of `Event::RatingAction`.
 pub(crate) const RATING_ACTION: u8 = 203;
 
+/// Reports written by one statement: a few hundred kilobytes of arguments.
+const REPORTS_PER_STATEMENT: usize = 5_000;
+
 /// Catching up failed; nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum RaterError {
@@ -373,8 +376,8 @@ pub(crate) struct Writer {
     /// The storage position that a restatement supersedes.
     restates: Option<u64>,
     pub(crate) actions: Vec<Rating>,
-    /// The newest report of each entity: older ones are superseded before they were ever due.
-    reports: BTreeMap<RatedEntity, (Word, u64)>,
+    /// What is to be signed, with the canonical position at which it was decided.
+    pub(crate) reports: Vec<(RatedEntity, Word, u64)>,
 }
 
 impl Writer {
@@ -386,7 +389,7 @@ impl Writer {
             is_checkpoint_met: checkpoint.is_none_or(|found| found.head.position == 0),
             restates: None,
             actions: Vec::new(),
-            reports: BTreeMap::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -410,7 +413,7 @@ impl Observer for Writer {
             return;
         }
         if let Some(word) = rating.report {
-            self.reports.insert(rating.entity, (word, rating.head.position));
+            self.reports.push((rating.entity, word, rating.head.position));
         }
         if rating.action.is_some() {
             self.actions.push(rating.clone());
@@ -549,20 +552,29 @@ async fn write_chains(
     Ok(())
 }
 
-/// Puts what is due on chain into the outbox.
+/// Puts what is to be signed into the outbox.
 async fn write_reports(
     connection: &mut PgConnection,
-    reports: &BTreeMap<RatedEntity, (Word, u64)>,
+    reports: &[(RatedEntity, Word, u64)],
 ) -> sqlx::Result<()> {
-    for (entity, (word, position)) in reports {
+    for reports in reports.chunks(REPORTS_PER_STATEMENT) {
+        let (mut keys, mut seqs) = (Vec::new(), Vec::new());
+        let (mut words, mut positions) = (Vec::new(), Vec::new());
+        for (entity, word, position) in reports {
+            keys.push(entity.key().to_vec());
+            seqs.push(i64::from(word.fields().seq));
+            words.push(word.pack().to_be_bytes_vec());
+            positions.push(position.cast_signed());
+        }
         sqlx::query(
             "INSERT INTO outbox.reports (entity_key, seq, word, canonical_position)
-             VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+             SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bigint[])
+             ON CONFLICT DO NOTHING",
         )
-        .bind(entity.key().as_slice())
-        .bind(i64::from(word.fields().seq))
-        .bind(word.pack().to_be_bytes::<32>().as_slice())
-        .bind(position.cast_signed())
+        .bind(keys)
+        .bind(seqs)
+        .bind(words)
+        .bind(positions)
         .execute(&mut *connection)
         .await?;
     }

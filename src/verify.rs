@@ -4,7 +4,10 @@
 //! and every row of the read model, which is made anew beside what is there, in a transaction that
 //! is taken back.
 
-use assay_domain::Event;
+use std::collections::BTreeMap;
+
+use alloy::primitives::{B256, U256};
+use assay_domain::{Event, RatedEntity};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::event_store::{ReadError, VerifyError};
@@ -97,6 +100,23 @@ pub async fn verify(rater: &Rater) -> Result<VerifiedRatings, VerificationError>
         }
         done => done,
     }
+}
+
+/// Every report of every revision, recomputed from the log: by key and counter, with whose it is.
+pub async fn reports(
+    rater: &Rater,
+) -> Result<BTreeMap<(B256, u32), (RatedEntity, U256)>, VerificationError> {
+    let mut known = rater.restatements().await?;
+    known.push(rater.store().head().await.map_err(ReadError::from)?.position);
+    let mut reports = BTreeMap::new();
+    for revision in 0..known.len() {
+        let seqs = rater.seqs_before(&known[..revision]).await?;
+        let live = rater.fold_to(known[revision], None, 0, &seqs).await?;
+        for (entity, word, _) in live.engine.observer.reports {
+            reports.insert((entity.key(), word.fields().seq), (entity, word.pack()));
+        }
+    }
+    Ok(reports)
 }
 
 /// The storage position that the read model reflects.

@@ -4,7 +4,7 @@
 //! The tree is the one of `oracle/contracts/src/BatchTree.sol`. Nothing here signs: see `guard`.
 
 use alloy::primitives::aliases::U40;
-use alloy::primitives::{Address, B256, Bytes, keccak256};
+use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::sol;
 use alloy::sol_types::{Eip712Domain, SolStruct, eip712_domain};
 use assay_domain::block::ChainId;
@@ -13,6 +13,9 @@ use crate::report::{EntityKey, Report};
 
 /// Ratings in one batch at most: 0.9 million gas, far below any block's limit.
 pub const BATCH_LEN_MAX: usize = 100;
+
+/// Bytes of an entity and its word.
+const ENTRY_LEN: usize = 64;
 
 /// Largest deadline: 40 bits of seconds.
 const DEADLINE_MAX: u64 = (1 << 40) - 1;
@@ -48,6 +51,12 @@ pub enum NotABatch {
     Repeated {
         /// Which one.
         entity: EntityKey,
+    },
+    /// The bytes are not entities and words, or not in order.
+    #[error("{found} bytes are no entries: expected entity and word of each rating, in order")]
+    Entries {
+        /// How many bytes.
+        found: usize,
     },
     /// The deadline does not fit 40 bits.
     #[error("a batch has deadline {found}, expected at most {DEADLINE_MAX}")]
@@ -100,6 +109,25 @@ impl Batch {
         Ok(Self { reports })
     }
 
+    /// Reads what [`Batch::entries`] writes.
+    pub fn from_entries(bytes: &[u8]) -> Result<Self, NotABatch> {
+        let refused = || NotABatch::Entries { found: bytes.len() };
+        if bytes.len() > BATCH_LEN_MAX * ENTRY_LEN {
+            return Err(refused());
+        }
+        let mut reports = Vec::with_capacity(bytes.len() / ENTRY_LEN);
+        for entry in bytes.chunks(ENTRY_LEN) {
+            let (entity, word) = entry.split_at_checked(32).ok_or_else(refused)?;
+            let entity = B256::try_from(entity).map_err(|_| refused())?;
+            let word = U256::try_from_be_slice(word).filter(|_| word.len() == 32);
+            let report = word.and_then(|word| Report::new(EntityKey(entity), word).ok());
+            reports.push(report.ok_or_else(refused)?);
+        }
+        let batch = Self::new(reports)?;
+        // Sorting must have changed nothing: the order is signed.
+        if batch.entries().as_ref() == bytes { Ok(batch) } else { Err(refused()) }
+    }
+
     /// The reports, in leaf order.
     pub fn reports(&self) -> &[Report] {
         &self.reports
@@ -112,7 +140,7 @@ impl Batch {
 
     /// The contract's `entries`: entity ‖ word, nothing between.
     pub fn entries(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(self.reports.len().saturating_mul(64));
+        let mut bytes = Vec::with_capacity(self.reports.len().saturating_mul(ENTRY_LEN));
         for report in &self.reports {
             bytes.extend_from_slice(report.entity().0.as_slice());
             bytes.extend_from_slice(&report.word().pack().to_be_bytes::<32>());
@@ -184,7 +212,6 @@ pub(crate) fn hash(prefix: u8, left: B256, right: B256) -> B256 {
 #[cfg(test)]
 mod tests {
     use alloy::dyn_abi::TypedData;
-    use alloy::primitives::U256;
     use assay_domain::{Flags, Word, WordFields};
     use proptest::prelude::*;
 
@@ -232,6 +259,18 @@ mod tests {
             let leaf = batch.leaves()[index];
             let path = batch.proof(index).unwrap();
             prop_assert_eq!(climb(leaf, index, len, &path), Some(batch.root()));
+        }
+
+        #[test]
+        fn entries_are_read_back_and_nothing_else_is(len in 1_usize..9, at in any::<usize>(), cut in 1_usize..64) {
+            let batch = batch(len);
+            let bytes = batch.entries().to_vec();
+            prop_assert_eq!(Batch::from_entries(&bytes), Ok(batch));
+            prop_assert!(Batch::from_entries(&bytes[..bytes.len() - cut]).is_err());
+            let mut swapped: Vec<&[u8]> = bytes.chunks(64).collect();
+            swapped.rotate_left(at % len);
+            let is_same = at % len == 0;
+            prop_assert_eq!(Batch::from_entries(&swapped.concat()).is_ok(), is_same);
         }
 
         #[test]

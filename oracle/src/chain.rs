@@ -115,13 +115,17 @@ impl Chain {
         let provider = RootProvider::new(RpcClient::new_http(url));
         let rpc_url = rpc_url.to_owned();
         let mut chain = Self { provider, rpc_url, chain_id: expected, genesis_hash: B256::ZERO };
-        let found = chain.ask("eth_chainId", chain.provider.get_chain_id()).await?;
-        if found != expected {
-            return Err(ChainError::WrongChain { expected, found });
-        }
+        chain.confirm().await?;
         let genesis = BlockId::number(0);
         chain.genesis_hash = chain.block("eth_getBlockByNumber", genesis).await?.hash;
         Ok(chain)
+    }
+
+    /// Whether the node still serves the chain wanted: behind one address may be many nodes.
+    pub async fn confirm(&self) -> Result<(), ChainError> {
+        let (expected, asked) = (self.chain_id, self.provider.get_chain_id());
+        let found = self.ask("eth_chainId", asked).await?;
+        if found == expected { Ok(()) } else { Err(ChainError::WrongChain { expected, found }) }
     }
 
     /// The chain's number.
@@ -182,6 +186,7 @@ impl Chain {
         &self,
         to: Address,
         calls: &[C],
+        at: BlockNumberOrTag,
     ) -> Result<Vec<C::Return>, ChainError> {
         let mut answers = Vec::with_capacity(calls.len());
         for chunk in calls.chunks(CALLS_PER_REQUEST) {
@@ -189,7 +194,7 @@ impl Chain {
             let mut waiting = Vec::with_capacity(chunk.len());
             for call in chunk {
                 let request = call_request(to, call.abi_encode().into());
-                let added = batch.add_call("eth_call", &(request, BlockNumberOrTag::Latest));
+                let added = batch.add_call("eth_call", &(request, at));
                 waiting.push(added.map_err(|error| self.failed("eth_call", error))?);
             }
             self.ask("eth_call", batch.send()).await?;

@@ -4,6 +4,7 @@
 //! compares it with the compiled one.
 
 use alloy::primitives::{Address, Bytes, U256};
+use alloy::rpc::types::{BlockNumberOrTag, Filter};
 use alloy::sol;
 use alloy::sol_types::{SolEvent, SolInterface};
 
@@ -14,6 +15,9 @@ use crate::report::EntityKey;
 
 /// What forge compiled: `{"abi": …, "bytecode": "0x…"}`.
 pub const ARTIFACT: &str = include_str!("../abi/RatingOracle.json");
+
+/// Blocks of one `eth_getLogs`: what every provider serves for one address.
+const LOG_BLOCKS_PER_REQUEST: usize = 10_000;
 
 sol! {
     /// The contract's interface.
@@ -144,9 +148,61 @@ pub async fn read_words(
     oracle: Address,
     entities: &[EntityKey],
 ) -> Result<Vec<U256>, ChainError> {
+    read_words_at(chain, oracle, entities, BlockNumberOrTag::Latest).await
+}
+
+/// The same, as they were in some block.
+pub async fn read_words_at(
+    chain: &Chain,
+    oracle: Address,
+    entities: &[EntityKey],
+    at: BlockNumberOrTag,
+) -> Result<Vec<U256>, ChainError> {
     let calls: Vec<_> =
         entities.iter().map(|entity| IRatingOracle::rawCall { entity: entity.0 }).collect();
-    chain.call_many(oracle, &calls).await
+    chain.call_many(oracle, &calls, at).await
+}
+
+/// A rating that the contract stored once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RatedEvent {
+    /// Whose.
+    pub entity: EntityKey,
+    /// The stored word, `lag` filled in by the contract.
+    pub word: U256,
+    /// When.
+    pub block_number: u64,
+}
+
+/// Every rating that the contract ever stored, oldest first. `from_block` is where it was deployed,
+/// or any block before.
+pub async fn rated_events(
+    chain: &Chain,
+    oracle: Address,
+    from_block: u64,
+) -> Result<Vec<RatedEvent>, ChainError> {
+    let head = chain.head().await?.number;
+    let mut events = Vec::new();
+    for from in (from_block..=head).step_by(LOG_BLOCKS_PER_REQUEST) {
+        let to = from.saturating_add(LOG_BLOCKS_PER_REQUEST as u64 - 1).min(head);
+        let filter = Filter::new()
+            .address(oracle)
+            .from_block(from)
+            .to_block(to)
+            .event_signature(IRatingOracle::Rated::SIGNATURE_HASH);
+        for found in chain.logs(&filter).await? {
+            let event = IRatingOracle::Rated::decode_log(&found.inner).map_err(|error| {
+                ChainError::Malformed { method: "eth_getLogs", found: error.to_string() }
+            })?;
+            let block_number = found.block_number.unwrap_or_default();
+            events.push(RatedEvent {
+                entity: EntityKey(event.entity),
+                word: event.word,
+                block_number,
+            });
+        }
+    }
+    Ok(events)
 }
 
 /// Says which of a revert's errors it is, if it is one of the contract's.

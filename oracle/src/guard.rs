@@ -10,6 +10,7 @@ use assay_domain::Word;
 use sqlx::{PgConnection, PgPool};
 
 use crate::batch::Batch;
+use crate::outbox::{OutboxError, batches_at, unpromised_before};
 use crate::report::{EntityKey, Report};
 
 /// First key of the advisory locks that serialise one signer's promises.
@@ -90,6 +91,9 @@ pub enum GuardError {
     /// The database is unreachable or refused. Retry with back-off.
     #[error("the record of signatures is unavailable")]
     Unavailable(#[from] sqlx::Error),
+    /// The reports cannot be read.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// The record holds a word that is none. Do not sign until it is explained.
     #[error(
         "the record of signatures holds {found} bytes for seq {seq} of {entity}, expected a word"
@@ -136,6 +140,30 @@ pub async fn clear(pool: &PgPool, signer: Address, batch: &Batch) -> Result<Clea
     }
     transaction.commit().await?;
     Ok(Cleared { signer, batch: batch.clone(), verdicts })
+}
+
+/// Promises the batch of a position, and before it those of all earlier positions that hold some
+/// entity's newest rating: in another order a stranger who asks for a later one first could keep
+/// an earlier one from ever being signed.
+pub async fn clear_in_order(
+    pool: &PgPool,
+    signer: Address,
+    position: u64,
+    batch: &Batch,
+) -> Result<Cleared, GuardError> {
+    for earlier in unpromised_before(pool, signer, position).await? {
+        for batch in batches_at(pool, earlier).await? {
+            match clear(pool, signer, &batch).await {
+                Ok(_) => {}
+                // It is refused when it is its turn.
+                Err(GuardError::NotSafe(fault)) => {
+                    tracing::warn!(position = earlier, %fault, "a batch cannot be promised");
+                }
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    clear(pool, signer, batch).await
 }
 
 async fn clear_one(

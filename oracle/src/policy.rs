@@ -28,6 +28,11 @@ pub struct Policy {
     pub gas_limit_max: u64,
     /// Chain seconds before a batch that the contract refused is tried again.
     pub retry_seconds: u64,
+    /// Where several nodes publish, each lets those whose turn is earlier go first, so many seconds
+    /// each.
+    pub turn_seconds: u64,
+    /// How long what somebody else brought is left alone before we look whether it became final.
+    pub recheck_seconds: u64,
     /// How often to look at the chain.
     pub poll_interval: Duration,
     /// How long `publish_once` waits for inclusion.
@@ -55,6 +60,8 @@ impl Policy {
             daily_cost_wei_max: 2 * ETHER,
             gas_limit_max: 5_000_000,
             retry_seconds: 60,
+            turn_seconds: 24,
+            recheck_seconds: 1_200,
             poll_interval: Duration::from_secs(4),
             publish_timeout: Duration::from_secs(900),
         }
@@ -66,10 +73,23 @@ impl Policy {
             finality: Finality::Confirmations(0),
             daily_cost_wei_max: 1_000 * ETHER,
             retry_seconds: 1,
+            turn_seconds: 1,
+            recheck_seconds: 1,
             poll_interval: Duration::from_millis(50),
             publish_timeout: Duration::from_secs(60),
             ..Self::mainnet()
         }
+    }
+
+    /// Whether a node signs under a deadline that somebody else has chosen: one of the batch's, not
+    /// past, and not more than a window later than its own choice.
+    pub const fn accepts(&self, as_of_max: u64, now: u64, deadline: u64) -> bool {
+        let window =
+            if self.deadline_window_seconds == 0 { 1 } else { self.deadline_window_seconds };
+        deadline > as_of_max
+            && deadline.saturating_sub(as_of_max) % window == 0
+            && deadline >= now
+            && deadline <= self.deadline(as_of_max, now).saturating_add(window)
     }
 
     /// The deadline of a batch: the first point of its grid that leaves half a window to land.
@@ -97,5 +117,21 @@ mod tests {
             assert!(deadline <= now + 336 + 600 || now < as_of, "{now}");
         }
         assert_eq!(policy.deadline(as_of, as_of + 1), policy.deadline(as_of, as_of + 250));
+    }
+
+    #[test]
+    fn nodes_whose_clocks_differ_by_minutes_accept_each_others_deadlines_and_no_others() {
+        let policy = Policy::mainnet();
+        let as_of = 1_785_456_012;
+        for now in (as_of..as_of + 3_000).step_by(7) {
+            let deadline = policy.deadline(as_of, now);
+            for theirs in [now - 290, now, now + 290] {
+                assert!(policy.accepts(as_of, theirs, deadline), "{now} {theirs}");
+            }
+            assert!(!policy.accepts(as_of, now, deadline + 1));
+            assert!(!policy.accepts(as_of, now, deadline + 1_200));
+            assert!(!policy.accepts(as_of, deadline + 1, deadline));
+            assert!(!policy.accepts(as_of, now, as_of));
+        }
     }
 }

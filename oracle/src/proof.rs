@@ -1,14 +1,16 @@
 //! What a quorum's signatures over a batch are good for: the whole batch, one rating of it, and
 //! the proof that a signer contradicted itself.
 
-use alloy::primitives::{Address, B256, Bytes, FixedBytes, Signature, U256};
+use alloy::primitives::{Address, B256, Bytes, FixedBytes, U256};
 use alloy::sol_types::SolCall;
 use assay_domain::Word;
 use assay_domain::word::WordOutOfRange;
 
 use crate::batch::{Batch, NotABatch, OracleId, RatingBatch, hash};
 use crate::contract::IRatingOracle::{Statement, pullCall, pushCall, reportEquivocationCall};
+use crate::council::{Council, Quorum};
 use crate::report::EntityKey;
+use crate::share::recover;
 
 /// Bytes of a signature as the contract takes it (EIP-2098).
 const SIGNATURE_BYTES: usize = 64;
@@ -22,21 +24,8 @@ pub struct SignedBatch {
     pub epoch: u32,
     /// Last second at which the contract takes it.
     pub deadline: u64,
-    /// Which signers of the epoch have signed.
-    pub bitmap: U256,
-    /// Their signatures, 64 bytes each, in the order of the bits.
-    pub signatures: Bytes,
-}
-
-/// Who may sign in an epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignerSet {
-    /// Its number.
-    pub epoch: u32,
-    /// How many must sign.
-    pub threshold: u8,
-    /// Who may, ascending.
-    pub signers: Vec<Address>,
+    /// Who has signed, and their signatures.
+    pub quorum: Quorum,
 }
 
 /// Why a rating that somebody handed over is none.
@@ -68,8 +57,8 @@ impl SignedBatch {
     /// The call that stores the whole batch.
     pub fn push(&self) -> Result<pushCall, NotABatch> {
         let deadline = self.batch.message(self.epoch, self.deadline)?.deadline;
-        let signatures = self.signatures.clone();
-        Ok(pushCall { entries: self.batch.entries(), bitmap: self.bitmap, signatures, deadline })
+        let (bitmap, signatures) = (self.quorum.bitmap, self.quorum.signatures.clone().into());
+        Ok(pushCall { entries: self.batch.entries(), bitmap, signatures, deadline })
     }
 
     /// The call that stores one rating of it; `None` if the entity is not in the batch.
@@ -82,8 +71,8 @@ impl SignedBatch {
             index,
             count: message.count,
             path,
-            bitmap: self.bitmap,
-            signatures: self.signatures.clone(),
+            bitmap: self.quorum.bitmap,
+            signatures: self.quorum.signatures.clone().into(),
             deadline: message.deadline,
         })
     }
@@ -125,11 +114,11 @@ impl SignedBatch {
     }
 
     fn signature_of(&self, signer_index: usize) -> Option<FixedBytes<SIGNATURE_BYTES>> {
-        if signer_index >= 256 || !self.bitmap.bit(signer_index) {
+        if signer_index >= 256 || !self.quorum.bitmap.bit(signer_index) {
             return None;
         }
-        let before = (0..signer_index).filter(|index| self.bitmap.bit(*index)).count();
-        let bytes = self.signatures.chunks_exact(SIGNATURE_BYTES).nth(before)?;
+        let before = (0..signer_index).filter(|index| self.quorum.bitmap.bit(*index)).count();
+        let bytes = self.quorum.signatures.chunks_exact(SIGNATURE_BYTES).nth(before)?;
         FixedBytes::try_from(bytes).ok()
     }
 }
@@ -150,33 +139,31 @@ pub fn equivocation(
 /// what the contract holds is looked at.
 pub fn verify_pull(
     oracle: OracleId,
-    signers: &SignerSet,
+    council: &Council,
     pull: &pullCall,
 ) -> Result<Word, NotSigned> {
     let leaf = hash(0, pull.entity, pull.word.into());
     let root = climb(leaf, pull.index, pull.count, &pull.path).ok_or(NotSigned::BadPath)?;
     let message =
-        RatingBatch { root, count: pull.count, epoch: signers.epoch, deadline: pull.deadline };
+        RatingBatch { root, count: pull.count, epoch: council.epoch, deadline: pull.deadline };
     let digest = oracle.digest(&message);
-    let named: Vec<Address> = signers
+    let named: Vec<Address> = council
         .signers
         .iter()
         .enumerate()
         .filter(|(index, _)| *index < 256 && pull.bitmap.bit(*index))
         .map(|(_, signer)| *signer)
         .collect();
-    let quorum = usize::from(signers.threshold);
+    let quorum = usize::from(council.threshold);
     let is_complete = named.len() == quorum
         && pull.bitmap.count_ones() == quorum
         && pull.signatures.len() == quorum * SIGNATURE_BYTES;
     if !is_complete {
         let named = pull.bitmap.count_ones();
-        return Err(NotSigned::BadQuorum { named, expected: signers.threshold });
+        return Err(NotSigned::BadQuorum { named, expected: council.threshold });
     }
     for (signer, bytes) in named.into_iter().zip(pull.signatures.chunks_exact(SIGNATURE_BYTES)) {
-        let signature = FixedBytes::<SIGNATURE_BYTES>::from_slice(bytes);
-        let found = Signature::from_erc2098(signature.as_slice());
-        if found.recover_address_from_prehash(&digest).ok() != Some(signer) {
+        if recover(&FixedBytes::from_slice(bytes), &digest) != Some(signer) {
             return Err(NotSigned::BadSignature { signer });
         }
     }

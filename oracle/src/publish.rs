@@ -1,7 +1,7 @@
 //! Publishing, from outside: once until everything due is in a block, or on and on.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256};
 use sqlx::PgPool;
@@ -13,11 +13,15 @@ use crate::chain::ChainError;
 use crate::guard::GuardError;
 use crate::key::{GasKey, KeyError, RatingSigner};
 use crate::outbox::OutboxError;
+use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::transmitter::Transmitter;
 
 /// Pauses after errors grow to this many times the poll interval.
 const BACK_OFF_MAX: u32 = 32;
+
+/// How often who does not lead tries to.
+const LEAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What publishing needs to know.
 #[derive(Debug, Clone)]
@@ -26,8 +30,10 @@ pub struct Publication {
     pub rpc_url: String,
     /// The contract.
     pub oracle: OracleId,
-    /// Keys that sign; the contract's threshold of them must be here.
+    /// Keys that sign; without peers the contract's threshold of them must be here.
     pub signers: Vec<RatingSigner>,
+    /// Nodes to ask for signatures that are missing.
+    pub peers: Vec<Peer>,
     /// The key that pays.
     pub gas_key: GasKey,
     /// How to go about it.
@@ -230,7 +236,11 @@ pub async fn run(
         }
         failures = failures.saturating_add(1);
         warn!(error = %failed, failures, "publishing interrupted; trying again");
-        let pause = publication.policy.poll_interval * failures.min(BACK_OFF_MAX);
+        let mut pause = publication.policy.poll_interval * failures.min(BACK_OFF_MAX);
+        if matches!(failed, PublishError::Outbox(OutboxError::NotLeader { .. })) {
+            // Asking who leads costs one statement, and whoever leads may die at any moment.
+            pause = pause.min(LEAD_INTERVAL);
+        }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}

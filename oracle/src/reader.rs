@@ -7,7 +7,7 @@ use assay_domain::{Flags, Word};
 use crate::batch::OracleId;
 use crate::chain::{Chain, ChainError};
 use crate::contract::{IRatingOracle, read_word};
-use crate::proof::SignerSet;
+use crate::council::Council;
 use crate::report::EntityKey;
 
 /// A contract to read ratings from.
@@ -86,12 +86,8 @@ impl Reader {
     }
 
     /// Who may sign now.
-    pub async fn signers(&self) -> Result<SignerSet, ReadError> {
-        let (chain, oracle) = (&self.chain, self.oracle.address);
-        let epoch = chain.call(oracle, &IRatingOracle::epochCall {}).await?;
-        let threshold = chain.call(oracle, &IRatingOracle::thresholdCall {}).await?;
-        let signers = chain.call(oracle, &IRatingOracle::signersAtCall { ofEpoch: epoch }).await?;
-        Ok(SignerSet { epoch, threshold, signers })
+    pub async fn council(&self) -> Result<Council, ReadError> {
+        Ok(Council::read(&self.chain, self.oracle.address).await?)
     }
 }
 

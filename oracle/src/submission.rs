@@ -43,7 +43,8 @@ pub enum Phase {
     Included(Inclusion),
     /// That block will not go away.
     Final(Inclusion),
-    /// It spends no nonce, or lost it to somebody else; its reports are due again.
+    /// It spends no nonce, or lost it to somebody else; its reports are due again, unless somebody
+    /// else brought them.
     Abandoned,
 }
 
@@ -99,6 +100,11 @@ pub enum Observation {
         /// Its time.
         time: u64,
     },
+    /// The contract holds these ratings, or newer ones, though we have sent nothing.
+    Landed {
+        /// Whether that will not go away.
+        is_final: bool,
+    },
     /// The nonce was spent, and not by us.
     SpentElsewhere,
     /// One of our transactions is in a block.
@@ -152,6 +158,10 @@ impl Submission {
                 if self.is_late(time, patience) =>
             {
                 (Self { phase: Phase::Abandoned, ..self }, Some(Step::Release))
+            }
+            (Phase::Due | Phase::Signed, Observation::Landed { is_final }) => {
+                let step = if is_final { Step::Settle } else { Step::Release };
+                (Self { phase: Phase::Abandoned, ..self }, Some(step))
             }
             (Phase::Due, Observation::Unspent { .. }) => (self, Some(Step::Sign)),
             (Phase::Due, Observation::Signed) => (Self { phase: Phase::Signed, ..self }, None),
@@ -273,6 +283,20 @@ mod tests {
     fn check(observations: &[Observation], phase: Phase, steps: &[Step]) {
         let (submission, taken) = walk(observations);
         assert_eq!((submission.phase, taken.as_slice()), (phase, steps), "{observations:?}");
+    }
+
+    #[test]
+    fn what_somebody_else_brought_is_not_sent_again() {
+        for before in [vec![], vec![Observation::Signed]] {
+            for (is_final, step) in [(false, Step::Release), (true, Step::Settle)] {
+                let seen: Vec<_> =
+                    before.iter().copied().chain([Observation::Landed { is_final }]).collect();
+                check(&seen, Phase::Abandoned, &[step]);
+            }
+        }
+        // Once sent, the nonce decides.
+        let sent = [Observation::Signed, STORED, Observation::Landed { is_final: true }];
+        check(&sent, Phase::Sent, &[Step::Broadcast]);
     }
 
     const STORED: Observation = Observation::Stored { intent: Intent::Publish, head: 5 };

@@ -5,27 +5,33 @@
 //! the outbox holds.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use alloy::consensus::TxEip1559;
 use alloy::eips::Encodable2718;
-use alloy::primitives::{Bytes, TxKind, U256};
+use alloy::primitives::{Bytes, FixedBytes, TxKind, U256};
+use alloy::rpc::types::BlockNumberOrTag;
 use alloy::sol_types::SolCall;
 use assay_domain::Word;
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::batch::{Batch, OracleId};
 use crate::chain::{Chain, ChainError, Head};
-use crate::contract::{IRatingOracle, SkipReason, outcomes, read_words};
-use crate::council::Council;
+use crate::contract::{IRatingOracle, SkipReason, outcomes, read_words, read_words_at};
+use crate::council::{Ballot, Council};
 use crate::duties;
 use crate::guard::{self, GuardError};
-use crate::key::GasKey;
-use crate::outbox::{Attempt, Leadership, OpenBatch, Outbox, Outcome, Quorum};
+use crate::key::{GasKey, KeyError, RatingSigner};
+use crate::node::connect_to_oracle;
+use crate::outbox::{Attempt, Leadership, OpenBatch, Outbox, Outcome, position_of};
 use crate::outcome::judge;
+use crate::peer::Peer;
 use crate::policy::{Finality, Policy};
 use crate::publish::{Progress, Publication, PublishError, Published, Stage};
-use crate::report::EntityKey;
+use crate::report::{EntityKey, Report};
+use crate::share::{Dissent, Share};
 use crate::submission::{Fees, Inclusion, Intent, Landing, Observation, Phase, Step, Submission};
 
 /// State changes of a batch in a turn at most: due, signed, sent, included, final.
@@ -49,6 +55,8 @@ pub(crate) struct Transmitter {
     turns: u8,
     /// Head of the chain when everything stored before had been sent by us.
     begun_at_block: u64,
+    /// The batch that waits until it is our turn to send, and since when.
+    waiting: Option<(i64, Instant)>,
     /// What was brought since the start.
     pub(crate) published: Published,
     /// What a node said last about a broadcast, to explain a silence.
@@ -62,11 +70,7 @@ impl Transmitter {
         publication: &Publication,
     ) -> Result<Self, PublishError> {
         let (oracle, gas_key) = (publication.oracle, publication.gas_key.clone());
-        let chain = Chain::connect(&publication.rpc_url, oracle.chain_id).await?;
-        let separator = chain.call(oracle.address, &IRatingOracle::domainSeparatorCall {}).await?;
-        if separator != oracle.domain().separator() {
-            return Err(PublishError::OtherContract { oracle });
-        }
+        let chain = connect_to_oracle(&publication.rpc_url, oracle).await?;
         duties::check(&chain, publication).await?;
         let outbox = Outbox::open(pool, &chain, oracle.address).await?;
         let leadership = outbox.lead(gas_key.address()).await?;
@@ -81,6 +85,7 @@ impl Transmitter {
             publication: publication.clone(),
             turns: 0,
             begun_at_block: 0,
+            waiting: None,
             published: Published::default(),
             last_refusal: None,
         })
@@ -90,6 +95,7 @@ impl Transmitter {
     /// anything still waits for a block.
     pub(crate) async fn turn(&mut self) -> Result<bool, PublishError> {
         self.leadership.confirm().await?;
+        self.chain.confirm().await?;
         let head = self.chain.head().await?;
         // The first turn sends, so patience begins with the second.
         if self.turns < 2 {
@@ -155,7 +161,7 @@ impl Transmitter {
             Some(Step::Prepare) => return self.prepare(open, head).await,
             Some(Step::Bump) => return self.replace(open, Intent::Publish).await,
             Some(Step::Cancel) => return self.replace(open, Intent::Cancel).await,
-            Some(Step::Release) => self.release(open, next, head).await?,
+            Some(Step::Release) => self.release(open, next, head, seen).await?,
             Some(Step::Settle) => {
                 let outcomes = self.outcomes(open, next.phase).await?;
                 self.outbox.settle(open.id, &next, &outcomes).await?;
@@ -186,7 +192,11 @@ impl Transmitter {
         let unspent = Observation::Unspent { head: head.number, time: head.time };
         let (Some(nonce), Some(sender)) = (open.nonce, open.sender) else {
             let epoch = self.chain.call(self.oracle.address, &IRatingOracle::epochCall {}).await?;
-            return Ok(if epoch == open.epoch { unspent } else { Observation::WouldRevert });
+            return Ok(match self.landed(open, head).await? {
+                _ if epoch != open.epoch => Observation::WouldRevert,
+                Some(is_final) => Observation::Landed { is_final },
+                None => unspent,
+            });
         };
         // The count before the receipts: a block in between shows as a receipt.
         let next_nonce = self.chain.nonce(sender).await?;
@@ -208,6 +218,34 @@ impl Transmitter {
         Ok(if next_nonce > nonce { Observation::SpentElsewhere } else { unspent })
     }
 
+    /// Whether the contract holds these ratings, or newer ones, already, and whether for good:
+    /// another node or a stranger was faster.
+    async fn landed(&self, open: &OpenBatch, head: Head) -> Result<Option<bool>, PublishError> {
+        let entities: Vec<EntityKey> =
+            open.batch.reports().iter().map(|report| report.entity()).collect();
+        let holds_all = async |at| {
+            let words = match read_words_at(&self.chain, self.oracle.address, &entities, at).await {
+                // The contract is younger than that block.
+                Err(ChainError::NoContract { .. }) => return Ok(false),
+                words => words?,
+            };
+            let pairs = open.batch.reports().iter().zip(words);
+            let holds = |(report, word): (&Report, U256)| {
+                Word::unpack(word).is_ok_and(|word| word.fields().seq >= report.seq())
+            };
+            Ok::<_, PublishError>(pairs.into_iter().all(holds))
+        };
+        if !holds_all(BlockNumberOrTag::Latest).await? {
+            return Ok(None);
+        }
+        let settled = match self.policy.finality {
+            Finality::Confirmations(0) => return Ok(Some(true)),
+            Finality::Confirmations(depth) => head.number.saturating_sub(depth),
+            Finality::Tag => self.chain.finalized_number().await?,
+        };
+        Ok(Some(holds_all(settled.into()).await?))
+    }
+
     async fn is_final(&self, number: u64, head: Head) -> Result<bool, PublishError> {
         Ok(match self.policy.finality {
             Finality::Confirmations(0) => true,
@@ -216,17 +254,32 @@ impl Transmitter {
         })
     }
 
-    /// Clears each key with the guard, signs, and stores the quorum.
+    /// Clears each key with the guard, signs, asks the peers for what is missing, and stores the
+    /// quorum. Too few signatures: the batch waits, and they are asked again.
     async fn sign(&mut self, open: &mut OpenBatch) -> Result<(), PublishError> {
         let council = self.council().await?;
         let (epoch, deadline) = (open.epoch, open.submission.deadline);
-        let mut quorum = Quorum { bitmap: U256::ZERO, signatures: Vec::new() };
-        for (index, signer) in &council.quorum {
-            let cleared = match guard::clear(&self.pool, signer.address(), &open.batch).await {
+        let message = open.batch.message(epoch, deadline).map_err(KeyError::from)?;
+        let position = match open.batch.reports().first() {
+            Some(first) => position_of(&self.pool, first.entity(), first.seq()).await?,
+            None => return Ok(()),
+        };
+        let mut ballot = Ballot::new(&council, self.oracle.digest(&message));
+        let ours = |address| self.publication.signers.iter().find(|key| key.address() == address);
+        for signer in council.signers.iter().filter_map(|address| ours(*address)) {
+            if ballot.is_decided() {
+                break;
+            }
+            let (address, batch) = (signer.address(), &open.batch);
+            let cleared = match guard::clear_in_order(&self.pool, address, position, batch).await {
                 Ok(cleared) => cleared,
                 Err(GuardError::NotSafe(fault)) => {
                     let (entity, seq) = fault.report();
                     warn!(entity.key = %entity, entity.seq = seq, %fault, "report refused");
+                    if !self.publication.peers.is_empty() {
+                        // Without this report it would be another batch than the peers'.
+                        continue;
+                    }
                     self.outbox.refuse(entity, seq, &fault.to_string()).await?;
                     let (next, _) =
                         open.submission.next(Observation::WouldRevert, self.policy.patience);
@@ -238,9 +291,22 @@ impl Transmitter {
             };
             self.tell(Stage::Cleared, open);
             let signature = signer.sign(&cleared, self.oracle, epoch, deadline).await?;
-            quorum.bitmap.set_bit(*index, true);
-            quorum.signatures.extend(signature.as_erc2098());
+            ballot.count(FixedBytes(signature.as_erc2098()));
         }
+        let mut refusals = Vec::new();
+        if !ballot.is_decided() {
+            let peers = &self.publication.peers;
+            refusals = poll(peers, &open.batch, position, deadline, &mut ballot).await;
+        }
+        let Some(quorum) = ballot.quorum() else {
+            let (found, expected) = (ballot.votes(), council.threshold);
+            let refusals = refusals.join("; ");
+            warn!(batch.id = open.id, position, found, expected, refusals, "too few signatures");
+            let said =
+                format!("{found} of {expected} signatures at position {position}: {refusals}");
+            self.last_refusal = Some(said);
+            return Ok(());
+        };
         let (next, _) = open.submission.next(Observation::Signed, self.policy.patience);
         self.outbox.store_quorum(open.id, &quorum, &next).await?;
         open.submission = next;
@@ -249,8 +315,30 @@ impl Transmitter {
         Ok(())
     }
 
+    /// Whether those whose turn is before ours have had time to send. The order changes with the
+    /// batch; nobody depends on anybody keeping it.
+    async fn is_our_turn(&mut self, open: &OpenBatch) -> Result<bool, PublishError> {
+        if self.publication.peers.is_empty() {
+            return Ok(true);
+        }
+        let signers = self.council().await?.signers;
+        let is_ours = |address| self.publication.signers.iter().any(|key| key.address() == address);
+        let ours = signers.iter().position(|address| is_ours(*address)).unwrap_or(signers.len());
+        let first = open.batch.root().last().copied().map_or(0, usize::from);
+        let rank = (ours + first) % signers.len().max(1);
+        let since = match self.waiting {
+            Some((id, since)) if id == open.id => since,
+            _ => self.waiting.insert((open.id, Instant::now())).1,
+        };
+        let turn = Duration::from_secs(self.policy.turn_seconds);
+        Ok(since.elapsed() >= turn * u32::try_from(rank).unwrap_or(u32::MAX))
+    }
+
     /// Makes the first transaction of a batch.
     async fn prepare(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
+        if !self.is_our_turn(open).await? {
+            return Ok(());
+        }
         let to = TxKind::Call(self.oracle.address);
         let Some(input) = push_input(open) else {
             return Err(PublishError::NoQuorumStored { batch: open.id });
@@ -261,9 +349,9 @@ impl Transmitter {
             Err(ChainError::Reverted { reason }) => {
                 warn!(batch.id = open.id, reason, "the contract would refuse the batch");
                 self.last_refusal = Some(reason);
-                let (next, _) =
-                    open.submission.next(Observation::WouldRevert, self.policy.patience);
-                return self.release(open, next, head).await.map(|()| open.submission = next);
+                let seen = Observation::WouldRevert;
+                let (next, _) = open.submission.next(seen, self.policy.patience);
+                return self.release(open, next, head, seen).await.map(|()| open.submission = next);
             }
             Err(other) => return Err(other.into()),
         };
@@ -381,7 +469,14 @@ impl Transmitter {
         open: &OpenBatch,
         next: Submission,
         head: Head,
+        seen: Observation,
     ) -> Result<(), PublishError> {
+        if matches!(seen, Observation::Landed { .. }) {
+            debug!(batch.id = open.id, "somebody else brought the batch; looking again later");
+            let recheck_at = head.time.saturating_add(self.policy.recheck_seconds);
+            self.outbox.release(open.id, &next, Some(recheck_at)).await?;
+            return Ok(());
+        }
         let retry_at = head.time.saturating_add(self.policy.retry_seconds);
         self.published.released =
             self.published.released.saturating_add(open.batch.reports().len());
@@ -401,10 +496,12 @@ impl Transmitter {
         phase: Phase,
     ) -> Result<Vec<(EntityKey, Outcome)>, PublishError> {
         let reports = open.batch.reports();
-        let Phase::Final(Inclusion { landing: Landing::Stored, .. }) = phase else {
+        let by_others = phase == Phase::Abandoned;
+        let is_stored = matches!(phase, Phase::Final(at) if at.landing == Landing::Stored);
+        if !is_stored && !by_others {
             let released = Outcome::Released { retry_at: None };
             return Ok(reports.iter().map(|report| (report.entity(), released)).collect());
-        };
+        }
         let entities: Vec<EntityKey> = reports.iter().map(|report| report.entity()).collect();
         let words = read_words(&self.chain, self.oracle.address, &entities).await?;
         let logged = self.logged(open).await?;
@@ -450,8 +547,16 @@ impl Transmitter {
         Ok(())
     }
 
+    /// Who may sign, once it is sure that with our keys and peers a quorum is possible at all.
     async fn council(&self) -> Result<Council, PublishError> {
-        Council::read(&self.chain, self.oracle.address, &self.publication.signers).await
+        let council = Council::read(&self.chain, self.oracle.address).await?;
+        let is_appointed = |key: &&RatingSigner| council.signers.contains(&key.address());
+        let found = self.publication.signers.iter().filter(is_appointed).count();
+        if self.publication.peers.is_empty() && found < usize::from(council.threshold) {
+            let (epoch, expected) = (council.epoch, council.threshold);
+            return Err(PublishError::NoQuorum { epoch, expected, found });
+        }
+        Ok(council)
     }
 
     fn tell(&self, stage: Stage, open: &OpenBatch) {
@@ -470,4 +575,51 @@ fn push_input(open: &OpenBatch) -> Option<Bytes> {
         deadline: message.deadline,
     };
     Some(call.abi_encode().into())
+}
+
+/// Asks all peers at once for their signatures. Returns what spoke against each that gave none.
+async fn poll(
+    peers: &[Peer],
+    batch: &Batch,
+    position: u64,
+    deadline: u64,
+    ballot: &mut Ballot<'_>,
+) -> Vec<String> {
+    let mut asked = JoinSet::new();
+    for peer in peers.iter().cloned() {
+        asked.spawn(async move {
+            let answer = peer.shares(position, Some(deadline)).await;
+            (peer, answer)
+        });
+    }
+    let mut refusals = Vec::new();
+    while let Some(answered) = asked.join_next().await {
+        let Ok((peer, answer)) = answered else { continue };
+        match answer {
+            Ok(shares) => {
+                let counted = shares.iter().filter(|share| ballot.count(share.signature).is_some());
+                if counted.count() == 0 {
+                    refusals.push(format!("{peer}: {}", dissent(batch, &shares)));
+                }
+            }
+            Err(error) => refusals.push(error.to_string()),
+        }
+    }
+    refusals
+}
+
+/// In what a peer's batch differs from ours, or why its signatures do not count.
+fn dissent(ours: &Batch, shares: &[Share]) -> String {
+    let batches: Vec<Batch> = shares.iter().filter_map(|share| share.batch().ok()).collect();
+    let is_ours =
+        |report: &Report| ours.reports().iter().any(|our| our.entity() == report.entity());
+    // A position with many ratings has several batches: the one that is about the same entities.
+    let same = batches.iter().find(|batch| batch.reports().iter().any(is_ours));
+    let Some(theirs) = same.or(batches.first()) else {
+        return "it has no batch there".to_owned();
+    };
+    match Dissent::first(ours, theirs) {
+        Some(difference) => difference.to_string(),
+        None => "it signs with no key that counts, or for another contract or epoch".to_owned(),
+    }
 }

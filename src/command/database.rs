@@ -60,6 +60,13 @@ impl DatabaseArgs {
 }
 
 impl Open {
+    /// Another database on the same server, its schema up to date. Keep `self` at least as long.
+    pub(super) async fn sibling(&self, suffix: &str) -> anyhow::Result<Self> {
+        let database = self.database.sibling(suffix).await?;
+        database.migrate().await.context("cannot bring the database schema up to date")?;
+        Ok(Self { database, _cluster: None })
+    }
+
     /// The event store, with the rights to append.
     pub(super) async fn store(&self) -> anyhow::Result<EventStore> {
         Ok(EventStore::new(self.database.pool(Role::Writer, POOL_SIZE).await?))

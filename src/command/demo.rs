@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use super::database::{DatabaseArgs, Open};
 use super::feed;
 use super::import::{Imported, archive_input, import};
+use super::nodes;
 use super::progress::during;
 use super::say;
 use super::story::{self, Row};
@@ -33,6 +34,9 @@ pub(super) struct DemoArgs {
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
+    /// Nodes that sign, each with its own database and key; more than half must agree.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: u8,
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Result<()> {
@@ -41,7 +45,13 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
     let imported = import_ledger(&open).await.context("the shipped ledger was not imported")?;
     let rated = during("rating", open.rater().await?.catch_up()).await?;
     let reader = open.reader().await?;
-    let feed = feed::publish(&open).await?;
+    let (feed, council) = match args.nodes {
+        1 => (feed::publish(&open).await?, None),
+        count => {
+            let (feed, council) = nodes::publish(&open, count).await?;
+            (feed, Some(council))
+        }
+    };
     let agreed = feed::audit(&open, &feed.target()).await;
     if args.json {
         let ratings = rows_as_json(&story::rows(&reader, None).await?);
@@ -49,14 +59,19 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
             "events": imported.report.events,
             "ratings": ratings,
             "agree": agreed.is_ok(),
+            "council": council,
         });
         say(&result.to_string());
     } else {
         say(&opening(&imported, rated.actions));
         story::tell(&reader).await?;
+        if let Some(council) = &council {
+            say(&format!("\n{council}"));
+        }
         if let Ok(count) = &agreed {
+            let keys = council.as_ref().map_or_else(|| "2 of 3".to_owned(), nodes::Told::quorum);
             say(&format!(
-                "\nThe feed: {count} ratings signed by 2 of 3 keys and stored in {} on a local \
+                "\nThe feed: {count} ratings signed by {keys} keys and stored in {} on a local \
                  chain. Contract, GraphQL and Postgres agree on them bit for bit.",
                 feed.oracle
             ));
@@ -71,7 +86,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
 }
 
 /// Appends the shipped ledger, through the same path as any archive.
-async fn import_ledger(open: &Open) -> anyhow::Result<Imported> {
+pub(super) async fn import_ledger(open: &Open) -> anyhow::Result<Imported> {
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(LEDGER)?;
     let input = archive_input(file.path(), MAINNET)?;

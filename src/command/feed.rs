@@ -72,59 +72,94 @@ impl AuditArgs {
 /// A local chain with the ratings on it. Dropping it stops the chain.
 #[derive(Debug)]
 pub(super) struct Feed {
-    anvil: Anvil,
+    chain: LocalChain,
     pub(super) oracle: Address,
 }
 
 impl Feed {
+    pub(super) const fn new(chain: LocalChain, oracle: Address) -> Self {
+        Self { chain, oracle }
+    }
+
     pub(super) fn target(&self) -> Target {
-        let rpc_url = self.anvil.rpc_url().to_owned();
+        let rpc_url = self.rpc_url().to_owned();
         Target { rpc_url, chain_id: DEVELOPMENT_CHAIN, address: self.oracle }
     }
 
     pub(super) fn rpc_url(&self) -> &str {
-        self.anvil.rpc_url()
+        self.chain.anvil.rpc_url()
+    }
+}
+
+/// A local chain whose clock stands just after the newest rating, and a key with ether on it.
+#[derive(Debug)]
+pub(super) struct LocalChain {
+    pub(super) anvil: Anvil,
+    pub(super) chain: Chain,
+    pub(super) gas_key: GasKey,
+}
+
+impl LocalChain {
+    pub(super) async fn start(pool: &PgPool) -> anyhow::Result<Self> {
+        let path = match find_anvil() {
+            Ok(path) => path,
+            Err(_) => {
+                let install = tokio::task::spawn_blocking(install_anvil);
+                during("npm ci in oracle, for anvil", install).await??;
+                find_anvil()?
+            }
+        };
+        let clock = newest_report_time(pool).await?.saturating_add(LAG_SECONDS).to_string();
+        let start = move || Anvil::start(&path, &["--timestamp", &clock]);
+        let anvil = tokio::task::spawn_blocking(start).await??;
+        let chain = Chain::connect(anvil.rpc_url(), DEVELOPMENT_CHAIN).await?;
+        let gas_key = PrivateKeySigner::random();
+        fund(anvil.rpc_url(), gas_key.address()).await?;
+        Ok(Self { anvil, chain, gas_key: GasKey::from_signer(gas_key) })
+    }
+
+    /// A further key with ether.
+    pub(super) async fn another_gas_key(&self) -> anyhow::Result<GasKey> {
+        let key = PrivateKeySigner::random();
+        fund(self.anvil.rpc_url(), key.address()).await?;
+        Ok(GasKey::from_signer(key))
+    }
+
+    /// Deploys the contract for these signers.
+    pub(super) async fn deploy(
+        &self,
+        signers: &[RatingSigner],
+        threshold: u8,
+    ) -> anyhow::Result<OracleId> {
+        let payer = self.gas_key.address();
+        let deployment = Deployment {
+            owner: payer,
+            guardian: payer,
+            signers: signers.iter().map(RatingSigner::address).collect(),
+            threshold,
+        };
+        let deployed = deploy(&self.chain, &self.gas_key, &deployment).await?;
+        Ok(OracleId { chain_id: DEVELOPMENT_CHAIN, address: deployed.address })
     }
 }
 
 /// Starts a local chain, deploys the contract, and publishes whatever is due.
 pub(super) async fn publish(open: &Open) -> anyhow::Result<Feed> {
     let pool = open.oracle().await?;
-    let path = match find_anvil() {
-        Ok(path) => path,
-        Err(_) => {
-            during("npm ci in oracle, for anvil", tokio::task::spawn_blocking(install_anvil))
-                .await??;
-            find_anvil()?
-        }
-    };
-    let newest = newest_report_time(&pool).await?;
-    let clock = newest.saturating_add(LAG_SECONDS).to_string();
-    let anvil = tokio::task::spawn_blocking(move || Anvil::start(&path, &["--timestamp", &clock]))
-        .await??;
-    let chain = Chain::connect(anvil.rpc_url(), DEVELOPMENT_CHAIN).await?;
-    let gas_key = PrivateKeySigner::random();
-    let payer = gas_key.address();
-    fund(anvil.rpc_url(), payer).await?;
-    let gas_key = GasKey::from_signer(gas_key);
+    let local = LocalChain::start(&pool).await?;
     let signers: Vec<RatingSigner> = (0..SIGNERS).map(|_| RatingSigner::random()).collect();
-    let deployment = Deployment {
-        owner: payer,
-        guardian: payer,
-        signers: signers.iter().map(RatingSigner::address).collect(),
-        threshold: THRESHOLD,
-    };
-    let deployed = deploy(&chain, &gas_key, &deployment).await?;
+    let oracle = local.deploy(&signers, THRESHOLD).await?;
     let publication = Publication {
-        rpc_url: anvil.rpc_url().to_owned(),
-        oracle: OracleId { chain_id: DEVELOPMENT_CHAIN, address: deployed.address },
+        rpc_url: local.anvil.rpc_url().to_owned(),
+        oracle,
         signers,
-        gas_key,
+        peers: Vec::new(),
+        gas_key: local.gas_key.clone(),
         policy: Policy::development(),
         observer: Observer::silent(),
     };
     during("publishing the ratings", publish_once(&pool, &publication)).await?;
-    Ok(Feed { anvil, oracle: deployed.address })
+    Ok(Feed::new(local, oracle.address))
 }
 
 fn npm_folder() -> PathBuf {
@@ -160,7 +195,7 @@ async fn fund(rpc_url: &str, account: Address) -> anyhow::Result<()> {
 }
 
 /// The newest report of each entity.
-async fn newest_reports(pool: &PgPool) -> anyhow::Result<Vec<(EntityKey, U256)>> {
+pub(super) async fn newest_reports(pool: &PgPool) -> anyhow::Result<Vec<(EntityKey, U256)>> {
     let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
         "SELECT DISTINCT ON (entity_key) entity_key, word FROM outbox.reports
          ORDER BY entity_key, seq DESC",
@@ -194,7 +229,7 @@ pub(super) async fn audit(open: &Open, target: &Target) -> anyhow::Result<usize>
     let audit = compare::audit(&chain, target.address, &reports, 0).await?;
     let said = ratings_of_the_api(&open.reader().await?).await?;
     if let Some(difference) = audit.first_difference {
-        let entity = entity_in(&difference);
+        let entity = difference.entity();
         let slug = said
             .iter()
             .find(|rating| rating.key == entity.0)
@@ -209,14 +244,6 @@ pub(super) async fn audit(open: &Open, target: &Target) -> anyhow::Result<usize>
         rating.compare(*word)?;
     }
     Ok(reports.len())
-}
-
-const fn entity_in(difference: &compare::Difference) -> EntityKey {
-    match difference {
-        compare::Difference::Missing { entity }
-        | compare::Difference::Field { entity, .. }
-        | compare::Difference::Malformed { entity, .. } => *entity,
-    }
 }
 
 /// A rating as the API says it.

@@ -6,6 +6,8 @@ mod demo;
 mod feed;
 mod import;
 mod loss;
+mod nodes;
+mod oracle;
 mod progress;
 mod query;
 mod run;
@@ -49,6 +51,9 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Throw the read model away and write it anew from the log.
     Rebuild,
+    /// The oracle contract: deploy, sign, submit, rotate, stop, look after.
+    #[command(subcommand)]
+    Oracle(oracle::OracleCommand),
     /// Write an Assay archive from `eth_getLogs` objects.
     Archive(archive::ArchiveArgs),
     /// The exact loss distribution of blocks in a JSON file.
@@ -66,6 +71,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Query(query) => query::run(&args.database, query).await,
         Command::Verify(verify) => verify::run(&args.database, verify).await,
         Command::Rebuild => verify::rebuild(&args.database).await,
+        Command::Oracle(command) => oracle::run(&args.database, command).await,
         Command::Archive(archive) => archive::run(archive),
         Command::Loss(loss) => loss::run(loss),
         Command::Schema => {

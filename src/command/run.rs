@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use anyhow::Context as _;
+use assay::agreement::LogView;
 use assay::chain::decode::Decoder;
 use assay::chain::deployment::Contracts;
 use assay::chain::endpoint::Endpoint;
@@ -16,13 +17,15 @@ use assay::chain::source::Patience;
 use assay::event_store::{AppendError, NOTIFY_CHANNEL};
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
-use assay_oracle::{GasKey, Observer, OracleId, Policy, Publication, RatingSigner};
+use assay_oracle::node::connect_to_oracle;
+use assay_oracle::{GasKey, Node, Observer, OracleId, Peer, Policy, Publication, RatingSigner};
 use clap::Args;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use super::database::DatabaseArgs;
+use super::oracle::{gas_key, rating_keys};
 
 /// Ratings are brought up to date at least this often, whether or not anybody told us to.
 const RATE_INTERVAL: Duration = Duration::from_secs(30);
@@ -56,13 +59,8 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, Args)]
 struct PublishArgs {
-    /// Publish to this oracle contract.
-    #[arg(
-        long,
-        requires = "oracle_rpc_url",
-        requires = "signer_keystore",
-        requires = "gas_keystore"
-    )]
+    /// Sign for this oracle contract, and publish to it if there is a key that pays.
+    #[arg(long, requires = "oracle_rpc_url")]
     oracle: Option<Address>,
     /// The node that serves the oracle contract's chain.
     #[arg(long, env = "ASSAY_ORACLE_RPC_URL", hide_env_values = true)]
@@ -71,42 +69,78 @@ struct PublishArgs {
     #[arg(long, default_value_t = 1)]
     oracle_chain_id: ChainId,
     /// Keystore of a key that signs ratings; repeat for more keys.
-    #[arg(long, requires = "password_file")]
+    #[arg(long, requires = "password_file", requires = "oracle")]
     signer_keystore: Vec<PathBuf>,
-    /// Keystore of the key that pays.
-    #[arg(long, requires = "password_file")]
+    /// The same, wherever the key is: keystore:…, web3signer:…, aws-kms:…, gcp-kms:… or ledger:….
+    #[arg(long, value_name = "KEY", requires = "oracle")]
+    signer_key: Vec<String>,
+    /// Keystore of the key that pays; without it the node signs and leaves sending to others.
+    #[arg(long, requires = "password_file", requires = "oracle")]
     gas_keystore: Option<PathBuf>,
+    /// The same, wherever the key is.
+    #[arg(long, value_name = "KEY", requires = "oracle", conflicts_with = "gas_keystore")]
+    gas_key: Option<String>,
     /// File with the password of the keystores, readable by its owner alone.
     #[arg(long)]
     password_file: Option<PathBuf>,
+    /// Another node, whose signatures are asked for and whose log is compared with this one's;
+    /// repeat for each.
+    #[arg(long, value_name = "URL")]
+    peer: Vec<String>,
+}
+
+/// What a node does for an oracle contract.
+#[derive(Debug)]
+struct Duty {
+    rpc_url: String,
+    oracle: OracleId,
+    signers: Vec<RatingSigner>,
+    gas_key: Option<GasKey>,
 }
 
 impl PublishArgs {
-    fn publication(&self) -> anyhow::Result<Option<Publication>> {
-        let (Some(address), Some(rpc_url), Some(gas), Some(password)) =
-            (self.oracle, &self.oracle_rpc_url, &self.gas_keystore, &self.password_file)
-        else {
+    async fn duty(&self) -> anyhow::Result<Option<Duty>> {
+        let (Some(address), Some(rpc_url)) = (self.oracle, &self.oracle_rpc_url) else {
             return Ok(None);
         };
-        let signers = self
-            .signer_keystore
-            .iter()
-            .map(|keystore| RatingSigner::from_keystore(keystore, password))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Publication {
-            rpc_url: rpc_url.clone(),
-            oracle: OracleId { chain_id: self.oracle_chain_id, address },
-            signers,
-            gas_key: GasKey::from_keystore(gas, password)?,
+        let password = self.password_file.as_deref();
+        let signers = rating_keys(&self.signer_keystore, &self.signer_key, password).await?;
+        anyhow::ensure!(
+            !signers.is_empty(),
+            "no key signs for {address}: name one with --signer-key or --signer-keystore"
+        );
+        let (keystore, key) = (self.gas_keystore.as_deref(), self.gas_key.as_deref());
+        let gas_key = gas_key(keystore, key, password).await?;
+        let oracle = OracleId { chain_id: self.oracle_chain_id, address };
+        Ok(Some(Duty { rpc_url: rpc_url.clone(), oracle, signers, gas_key }))
+    }
+}
+
+impl Duty {
+    /// The node that signs, once the contract has shown that it is one of ours.
+    async fn node(&self, pool: PgPool) -> anyhow::Result<Node> {
+        let chain = connect_to_oracle(&self.rpc_url, self.oracle).await?;
+        Ok(Node::new(pool, chain, self.oracle, self.signers.clone(), Policy::mainnet()))
+    }
+
+    fn publication(&self, peers: &[Peer]) -> Option<Publication> {
+        Some(Publication {
+            rpc_url: self.rpc_url.clone(),
+            oracle: self.oracle,
+            signers: self.signers.clone(),
+            peers: peers.to_vec(),
+            gas_key: self.gas_key.clone()?,
             policy: Policy::mainnet(),
             observer: Observer::silent(),
-        }))
+        })
     }
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Result<()> {
     let endpoint = Endpoint::parse(&args.rpc_url)?;
-    let publication = args.publish.publication()?;
+    let duty = args.publish.duty().await?;
+    let peers = super::oracle::parse_peers(&args.publish.peer)?;
+    let publication = duty.as_ref().and_then(|duty| duty.publication(&peers));
     let contracts = Contracts::of_chain(args.chain_id)?;
     let source = RpcSource::connect(endpoint, args.chain_id, Patience::default()).await?;
     let open = database.open().await?;
@@ -153,6 +187,12 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX) },
     );
     let oracle = open.oracle().await?;
+    let view = LogView::new(store.clone());
+    let signing = match &duty {
+        Some(duty) => Some((duty.node(oracle.clone()).await?, oracle.clone())),
+        None => None,
+    };
+    let router = router.merge(super::oracle::routes(view.clone(), signing));
     let serving = {
         let stop = stop.clone();
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await })
@@ -174,6 +214,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         ended = rate(open.rater().await?, store.pool().clone()) => ended,
         ended = serving => ended.context("the server failed"),
         ended = publishing => ended,
+        () = super::oracle::watch(view, peers) => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();

@@ -67,6 +67,29 @@ impl EventStore {
         Ok(standing.finalized)
     }
 
+    /// The facts of a block that stand, in order. Whether the block is final is not asked.
+    pub async fn canonical_block<E>(
+        &self,
+        chain_id: ChainId,
+        number: u64,
+        mut apply: impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), FoldError<E>> {
+        let mut snapshot = Snapshot::begin(&self.pool).await?;
+        let standing = format!(
+            "kind < 200 AND chain_id = {chain_id} AND block_number = {number}
+             AND NOT EXISTS (SELECT FROM event_store.orphans o
+                 WHERE o.chain_id = events.chain_id AND o.block_hash = events.block_hash)
+             ORDER BY log_index"
+        );
+        snapshot
+            .select(&standing, |row| {
+                apply(row.to_fact().map_err(|bad| Stop::Corrupt(bad.into()))?).map_err(Stop::Apply)
+            })
+            .await?;
+        snapshot.end().await?;
+        Ok(())
+    }
+
     /// Folds the canonical log, as it was at storage position `up_to` (or is at the head).
     ///
     /// The whole store up to there is read and checked against the storage hash chain; that is

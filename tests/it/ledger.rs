@@ -282,12 +282,19 @@ async fn twenty_ways_to_ingest_one_chain_end_in_the_same_log_words_and_digests()
             assert_eq!(a, b, "rating action, seed {seed}");
         }
         assert_eq!((first.1.len(), first.2), (found.1.len(), found.2), "seed {seed}");
+        assert_eq!(first.3, found.3, "the batches of every position, seed {seed}");
         outcomes.push(found);
     }
 }
 
-/// What nodes must agree on: canonical head, every action, and the digest of the newest words.
-type Agreed = (assay_domain::canonical::CanonicalHead, Vec<RatingAction>, alloy::primitives::B256);
+/// What nodes must agree on: canonical head, every action, the digest of the newest words, and
+/// each position with the roots of its batches.
+type Agreed = (
+    assay_domain::canonical::CanonicalHead,
+    Vec<RatingAction>,
+    alloy::primitives::B256,
+    Vec<(i64, Vec<alloy::primitives::B256>)>,
+);
 
 async fn ingest_somehow(facts: &[Fact], seed: u64) -> Agreed {
     let mut random = Seeded(seed);
@@ -344,7 +351,20 @@ async fn ingest_somehow(facts: &[Fact], seed: u64) -> Agreed {
     let message = assay_oracle::Batch::new(reports).unwrap().message(1, 2_000_000_000).unwrap();
     let oracle =
         assay_oracle::OracleId { chain_id: 1, address: alloy::primitives::Address::repeat_byte(7) };
-    (head, actions, oracle.digest(&message))
+    let pool = database.pool().await;
+    let positions: Vec<i64> =
+        sqlx::query_scalar("SELECT DISTINCT canonical_position FROM outbox.reports ORDER BY 1")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    let mut roots = Vec::new();
+    for position in positions {
+        let batches =
+            assay_oracle::outbox::batches_at(&pool, position.unsigned_abs()).await.unwrap();
+        roots.push((position, batches.iter().map(assay_oracle::Batch::root).collect()));
+    }
+    assert!(roots.len() > 50);
+    (head, actions, oracle.digest(&message), roots)
 }
 
 /// A block of another fork, above everything so far, that the chain then takes back.

@@ -88,6 +88,38 @@ async fn keys_behind_a_web3signer_sign_ratings_and_pay_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_commands_take_a_key_wherever_it_is_and_repeat_no_secret() {
+    let world = World::new().await;
+    let assay = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_assay"))
+            .args(["oracle"])
+            .args(arguments)
+            .args(["--oracle-rpc-url", world.anvil.rpc_url()])
+            .args(["--oracle-chain-id", &CHAIN_ID.to_string()])
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let payer = world.node.get_accounts().await.unwrap()[0];
+    let spec = format!("web3signer:{}#{payer}", world.anvil.rpc_url());
+    let signer = key("signer 0").address().to_string();
+    let deploy = ["deploy", "--signer", &signer, "--threshold", "1", "--json", "--key"];
+    let (code, said) = assay(&[&deploy[..], &[&spec]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let secret = key("signer 0").to_bytes().to_string();
+    for (spec, expected) in [
+        (secret.clone(), "this names no key"),
+        (format!("keystore:/nowhere#{secret}"), "cannot read /nowhere"),
+        (format!("aws-kms:{secret}"), "--features aws-kms"),
+    ] {
+        let (code, said) = assay(&[&deploy[..], &[&spec]].concat());
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(expected) && !said.contains(&secret), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gas_key_with_a_say_in_ratings_is_refused_though_it_is_not_asked_to_sign() {
     let world = World::new().await;
     let mut publication = world.publication.clone();

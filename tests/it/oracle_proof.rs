@@ -1,12 +1,13 @@
 //! What a quorum's signatures prove, and how ratings are read: as the contract sees it.
 
-use alloy::primitives::{Bytes, U256};
+use alloy::primitives::U256;
 use alloy::providers::Provider as _;
 use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::{SolCall, SolEvent as _};
 use assay_domain::{Flags, Word, WordFields};
 use assay_oracle::chain::ChainError;
 use assay_oracle::contract::{IRatingOracle, administer};
+use assay_oracle::council::Quorum;
 use assay_oracle::proof::{NotSigned, SignedBatch, equivocation, verify_pull};
 use assay_oracle::reader::{ReadError, Reader, Unreliable, judge};
 use assay_oracle::{Batch, OracleId, Report};
@@ -18,19 +19,19 @@ use crate::oracle_world::{World, entity, key, word};
 async fn signed(world: &World, words: &[(u32, U256)], deadline: u64) -> SignedBatch {
     use alloy::signers::SignerSync as _;
     let reader = reader(world).await;
-    let signers = reader.signers().await.unwrap();
+    let council = reader.council().await.unwrap();
     let reports = words.iter().map(|(n, word)| Report::new(entity(*n), *word).unwrap());
     let batch = Batch::new(reports.collect()).unwrap();
     let oracle = world.publication.oracle;
-    let digest = oracle.digest(&batch.message(signers.epoch, deadline).unwrap());
+    let digest = oracle.digest(&batch.message(council.epoch, deadline).unwrap());
     let keys: Vec<_> = (0..5).map(|n| key(&format!("signer {n}"))).collect();
     let mut bytes = Vec::new();
-    for address in signers.signers.iter().take(3) {
+    for address in council.signers.iter().take(3) {
         let key = keys.iter().find(|key| key.address() == *address).unwrap();
         bytes.extend(key.sign_hash_sync(&digest).unwrap().as_erc2098());
     }
-    let (bitmap, signatures) = (U256::from(0b111), Bytes::from(bytes));
-    SignedBatch { batch, epoch: signers.epoch, deadline, bitmap, signatures }
+    let quorum = Quorum { bitmap: U256::from(0b111), signatures: bytes };
+    SignedBatch { batch, epoch: council.epoch, deadline, quorum }
 }
 
 async fn reader(world: &World) -> Reader {
@@ -55,12 +56,12 @@ async fn one_rating_of_a_batch_is_proven_and_brought_by_anybody() {
     let words: Vec<_> = (0..7).map(|n| (n, word(n, 1, as_of))).collect();
     let signed = signed(&world, &words, as_of + 600).await;
     let (oracle, reader) = (world.publication.oracle, reader(&world).await);
-    let signers = reader.signers().await.unwrap();
-    assert_eq!((signers.epoch, signers.threshold, signers.signers.len()), (1, 3, 5));
+    let council = reader.council().await.unwrap();
+    assert_eq!((council.epoch, council.threshold, council.signers.len()), (1, 3, 5));
 
     for (n, expected) in &words {
         let pull = signed.pull(entity(*n)).unwrap();
-        let proven = verify_pull(oracle, &signers, &pull).unwrap();
+        let proven = verify_pull(oracle, &council, &pull).unwrap();
         assert_eq!(proven.pack(), *expected);
         // The contract says the same before anything is stored.
         assert!(world.chain.call(oracle.address, &pull).await.unwrap());
@@ -92,7 +93,7 @@ async fn one_rating_of_a_batch_is_proven_and_brought_by_anybody() {
     for (change, expected) in changes {
         let mut pull = signed.pull(first).unwrap();
         change(&mut pull);
-        let ours = verify_pull(oracle, &signers, &pull).unwrap_err();
+        let ours = verify_pull(oracle, &council, &pull).unwrap_err();
         let name = match ours {
             NotSigned::BadPath => "BadProof",
             NotSigned::BadQuorum { .. } => "BadQuorum",
@@ -106,7 +107,7 @@ async fn one_rating_of_a_batch_is_proven_and_brought_by_anybody() {
     }
     let elsewhere = OracleId { chain_id: 1, ..oracle };
     let pull = signed.pull(first).unwrap();
-    assert!(verify_pull(elsewhere, &signers, &pull).is_err());
+    assert!(verify_pull(elsewhere, &council, &pull).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +135,7 @@ async fn two_words_under_one_number_convict_the_signer_and_nothing_less_does() {
     assert!(one.statement(oracle, entity(1), 3).is_none());
     assert!(one.statement(oracle, entity(1), 1_000).is_none());
 
-    let signers = reader(&world).await.signers().await.unwrap().signers;
+    let signers = reader(&world).await.council().await.unwrap().signers;
     for index in 0..3_u8 {
         let statements = [said(&one, index.into()), said(&other, index.into())];
         let call = equivocation(entity(1), (1, index), statements);

@@ -72,6 +72,7 @@ pub(crate) fn publication(rpc_url: &str, oracle: OracleId) -> Publication {
         rpc_url: rpc_url.to_owned(),
         oracle,
         signers: signers(),
+        peers: Vec::new(),
         gas_key: GasKey::from_signer(key("gas")),
         policy: policy(),
         observer: Observer::silent(),
@@ -116,27 +117,34 @@ pub(crate) fn cast(arguments: &[&str]) -> Result<String, String> {
 
 /// A further chain with the contract on it.
 pub(crate) async fn chain_with_contract(chain_id: u64) -> (Anvil, Chain, Publication) {
-    let anvil =
-        Anvil::start(&anvil_path(), &["--chain-id", &chain_id.to_string()]).expect("anvil starts");
+    let council: Vec<Address> = signers().iter().map(RatingSigner::address).collect();
+    let (anvil, chain, oracle) = chain_for(chain_id, &[], &council, 3).await;
+    let publication = publication(anvil.rpc_url(), oracle);
+    (anvil, chain, publication)
+}
+
+/// A further chain with the contract for these signers on it; its owner is the key "gas".
+pub(crate) async fn chain_for(
+    chain_id: u64,
+    arguments: &[&str],
+    council: &[Address],
+    threshold: u8,
+) -> (Anvil, Chain, OracleId) {
+    let id = chain_id.to_string();
+    let arguments = [&["--chain-id", id.as_str()], arguments].concat();
+    let anvil = Anvil::start(&anvil_path(), &arguments).expect("anvil starts");
     let chain = Chain::connect(anvil.rpc_url(), chain_id).await.expect("anvil answers");
-    let node: RootProvider = RootProvider::new_http(anvil.rpc_url().parse().expect("a URL"));
     let gas = key("gas");
-    let wealth = U256::from(10).pow(U256::from(21));
-    let _: () = node
-        .raw_request("anvil_setBalance".into(), (gas.address(), wealth))
-        .await
-        .expect("anvil gives");
+    World::fund(&World::node_of(&anvil), gas.address()).await;
     let deployment = Deployment {
         owner: gas.address(),
         guardian: gas.address(),
-        signers: signers().iter().map(RatingSigner::address).collect(),
-        threshold: 3,
+        signers: council.to_vec(),
+        threshold,
     };
     let deployed =
         deploy(&chain, &GasKey::from_signer(gas), &deployment).await.expect("a contract");
-    let oracle = OracleId { chain_id, address: deployed.address };
-    let publication = publication(anvil.rpc_url(), oracle);
-    (anvil, chain, publication)
+    (anvil, chain, OracleId { chain_id, address: deployed.address })
 }
 
 /// The entity with this number.
@@ -152,8 +160,22 @@ impl World {
         let connected = db::connect(&database.url).await.expect("the database answers");
         let pool = connected.pool(db::Role::Oracle, 8).await.expect("a pool");
         let (anvil, chain, publication) = chain_with_contract(CHAIN_ID).await;
-        let node: RootProvider = RootProvider::new_http(anvil.rpc_url().parse().expect("a URL"));
+        let node = Self::node_of(&anvil);
         Self { database, admin, pool, anvil, node, chain, publication }
+    }
+
+    /// A chain, to ask what only anvil answers.
+    pub(crate) fn node_of(anvil: &Anvil) -> RootProvider {
+        RootProvider::new_http(anvil.rpc_url().parse().expect("a URL"))
+    }
+
+    /// Gives an account a thousand ether.
+    pub(crate) async fn fund(node: &RootProvider, account: Address) {
+        let wealth = U256::from(10).pow(U256::from(21));
+        let _: () = node
+            .raw_request("anvil_setBalance".into(), (account, wealth))
+            .await
+            .expect("anvil gives");
     }
 
     /// The contract.

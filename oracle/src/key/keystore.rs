@@ -86,6 +86,25 @@ mod tests {
         assert_eq!(format!("{gas:?}"), format!("GasKey({address})"));
     }
 
+    /// The test vector of the keystore's specification, with the address that geth adds.
+    const GETH: &str = r#"{"address":"008aeeda4d805471df9b2a5b0f38a0c3bcba786b","crypto":{
+        "cipher":"aes-128-ctr","cipherparams":{"iv":"83dbcc02d8ccb40e466191a123791e0e"},
+        "ciphertext":"d172bf743a674da9cdad04534d56926ef8358534d458fffccd4e6ad2fbde479c",
+        "kdf":"scrypt","kdfparams":{"dklen":32,"n":262144,"p":8,"r":1,
+        "salt":"ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19"},
+        "mac":"2103ac29920d71da29f15d75b4a16dbe95cfd7ff8faea1056c33131d846e3097"},
+        "id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}"#;
+
+    #[test]
+    fn a_keystore_as_geth_writes_it_opens() {
+        let (_folder, keystore, password) = files(0o600, 0o600);
+        fs::write(&keystore, GETH).unwrap();
+        fs::write(&password, "testpassword").unwrap();
+        let signer = RatingSigner::from_keystore(&keystore, &password).unwrap();
+        let address = "0x008AeEda4D805471dF9b2A5B0f38A0C3bCBA786b";
+        assert_eq!(signer.address().to_string(), address);
+    }
+
     #[test]
     fn a_file_that_others_can_read_is_refused() {
         for (key_mode, password_mode) in [(0o640, 0o600), (0o604, 0o600), (0o600, 0o644)] {

@@ -52,8 +52,7 @@ impl KeySpec {
                     Some((file, password)) => (file, Some(Path::new(password))),
                     None => (place, password),
                 };
-                let password = password.ok_or(fault("the keystore has no password file"))?;
-                Place::Keystore { file: file.into(), password: password.to_owned() }
+                return Self::keystore(Path::new(file), password);
             }
             "web3signer" => {
                 let (url, address) =
@@ -85,6 +84,13 @@ impl KeySpec {
             _ => return Err(fault("its kind is unknown")),
         };
         Ok(Self(place))
+    }
+
+    /// An encrypted keystore; without a password file it cannot be opened.
+    pub fn keystore(file: &Path, password: Option<&Path>) -> Result<Self, KeyError> {
+        let fault = "the keystore has no password file";
+        let password = password.ok_or(KeyError::NotASpec { fault })?.to_owned();
+        Ok(Self(Place::Keystore { file: file.to_owned(), password }))
     }
 
     /// Opens the key and asks who it is.

@@ -68,6 +68,25 @@ impl Outbox {
         Ok(AttemptSlot { transaction, nonce })
     }
 
+    /// Keys that paid on this chain, each with its next unused nonce as known here.
+    pub async fn senders(&self) -> Result<Vec<(Address, u64)>, OutboxError> {
+        let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT sender, next FROM outbox.nonces
+             WHERE chain_id = $1 AND genesis_hash = $2 ORDER BY sender",
+        )
+        .bind(self.chain_id)
+        .bind(self.genesis_hash.as_slice())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|(sender, next)| {
+                let address = Address::try_from(sender.as_slice())
+                    .map_err(|_| row::corrupt("nonces", 0, "sender", "no address".to_owned()))?;
+                Ok((address, row::to_u64("nonces", 0, "next", next)?))
+            })
+            .collect()
+    }
+
     /// The newest stored bytes of every nonce from `from` to before `to`.
     pub async fn raw_between(
         &self,

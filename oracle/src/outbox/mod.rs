@@ -4,26 +4,31 @@
 //! `migrations/0003_outbox.sql`. `row` turns rows into values and knows no SQL.
 
 mod attempts;
+mod decided;
 mod row;
 
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, B256, U256};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
-use crate::batch::{BATCH_LEN_MAX, Batch};
+use crate::batch::Batch;
 use crate::chain::Chain;
+pub use crate::council::Quorum;
 use crate::report::{EntityKey, Report};
 use crate::submission::Submission;
 pub use attempts::{Attempt, AttemptSlot};
+use decided::decided_at;
+pub use decided::{batches_at, live_positions};
+pub(crate) use decided::{position_of, unpromised_before};
 use row::{BatchRow, phase_columns, to_i64};
 
 /// Key of the advisory locks that make one process the leader of one (chain, gas key).
 const LEADER_LOCK: &str = "assay-oracle leader";
 
-/// The newest reports that the contract does not have, oldest position first. The recursion walks
-/// the primary key from entity to entity, so the cost is that of the entities, not of all history.
-const DUE: &str = "
+/// The newest report of each entity. The recursion walks the primary key from entity to entity, so
+/// the cost is that of the entities, not of all history.
+const NEWEST: &str = "
     WITH RECURSIVE entities AS (
         (SELECT entity_key FROM outbox.reports ORDER BY entity_key LIMIT 1)
         UNION ALL
@@ -37,14 +42,14 @@ const DUE: &str = "
                 SELECT FROM outbox.refusals f
                 WHERE f.entity_key = r.entity_key AND f.seq = r.seq)
             ORDER BY r.seq DESC LIMIT 1) n
-    ), due AS (
-        SELECT n.entity_key, n.seq FROM newest n WHERE NOT EXISTS (
-            SELECT FROM outbox.batch_members m
-            WHERE m.oracle_id = $1 AND m.entity_key = n.entity_key AND m.seq >= n.seq
-                AND (m.outcome IS DISTINCT FROM 'released' OR m.retry_at > $2))
-        ORDER BY n.canonical_position, n.entity_key LIMIT $3
-    )
-    SELECT r.entity_key, r.seq, r.word FROM due JOIN outbox.reports r USING (entity_key, seq)";
+    )";
+
+/// Those that the contract does not have.
+const DUE: &str = "
+    SELECT n.entity_key, n.canonical_position FROM newest n WHERE NOT EXISTS (
+        SELECT FROM outbox.batch_members m
+        WHERE m.oracle_id = $1 AND m.entity_key = n.entity_key AND m.seq >= n.seq
+            AND (m.outcome IS DISTINCT FROM 'released' OR m.retry_at > $2))";
 
 /// The outbox of one contract on one chain.
 #[derive(Debug, Clone)]
@@ -74,15 +79,6 @@ pub struct OpenBatch {
     pub sender: Option<Address>,
     /// Its stored transactions, oldest first.
     pub attempts: Vec<Attempt>,
-}
-
-/// A quorum's signatures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quorum {
-    /// Bit i: signer i of the epoch signed.
-    pub bitmap: U256,
-    /// EIP-2098 signatures in ascending order of signer index.
-    pub signatures: Vec<u8>,
 }
 
 /// What became of a report in a batch.
@@ -177,6 +173,14 @@ impl Outbox {
     pub async fn lead(&self, sender: Address) -> Result<Leadership, OutboxError> {
         // Detached: the lock belongs to the connection, which must not go back to the pool.
         let mut connection = self.pool.acquire().await?.detach();
+        // If this host vanishes without a word, the server lets go of the lock after six seconds.
+        // Over a Unix socket the settings are there and do nothing.
+        sqlx::raw_sql(
+            "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1;
+             SET tcp_keepalives_count = 3",
+        )
+        .execute(&mut connection)
+        .await?;
         let won: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
             .bind(format!("{LEADER_LOCK} {} {} {sender}", self.chain_id, self.genesis_hash))
             .fetch_one(&mut connection)
@@ -185,7 +189,8 @@ impl Outbox {
         if won { Ok(Leadership(connection)) } else { Err(OutboxError::NotLeader { chain_id }) }
     }
 
-    /// Chooses due reports for a batch and stores it. Words that do not fit the contract are
+    /// Chooses the oldest position with a report that is due, and stores its batch: all that was
+    /// decided there, so that every node makes the same. Words that do not fit the contract are
     /// refused on the way; `None`: nothing is due.
     pub async fn choose(
         &self,
@@ -200,19 +205,29 @@ impl Outbox {
             .bind(self.oracle_id)
             .execute(&mut *transaction)
             .await?;
+        let due = format!("{NEWEST} {DUE} ORDER BY n.canonical_position, n.entity_key LIMIT 1");
         loop {
-            let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = sqlx::query_as(DUE)
+            let due: Option<(Vec<u8>, i64)> = sqlx::query_as(AssertSqlSafe(due.as_str()))
                 .bind(self.oracle_id)
                 .bind(to_i64("now", now)?)
-                .bind(i64::try_from(BATCH_LEN_MAX).unwrap_or(i64::MAX))
-                .fetch_all(&mut *transaction)
+                .fetch_optional(&mut *transaction)
                 .await?;
-            let found = rows.len();
-            let mut reports = Vec::with_capacity(found);
-            for (entity, seq, word) in rows {
-                match row::report(&entity, seq, &word) {
-                    Ok(report) => reports.push(report),
-                    Err(fault) => refuse(&mut transaction, &entity, seq, &fault).await?,
+            let Some((entity, position)) = due else {
+                transaction.commit().await?;
+                return Ok(None);
+            };
+            let decided = decided_at(&mut transaction, position).await?;
+            let with_it = |members: &Vec<decided::Decided>| {
+                members.iter().any(|member| member.entity == entity)
+            };
+            let mut reports = Vec::new();
+            for member in decided.into_iter().find(with_it).unwrap_or_default() {
+                match member.report {
+                    Ok(report) if !member.is_refused => reports.push(report),
+                    Ok(_) => {}
+                    Err(fault) => {
+                        refuse(&mut transaction, &member.entity, member.seq, &fault).await?;
+                    }
                 }
             }
             if let Ok(batch) = Batch::new(reports) {
@@ -220,11 +235,21 @@ impl Outbox {
                 transaction.commit().await?;
                 return Ok(Some(id));
             }
-            if found == 0 {
-                transaction.commit().await?;
-                return Ok(None);
-            }
         }
+    }
+
+    /// How many entities' newest ratings the contract does not have, and the oldest position among
+    /// them.
+    pub async fn due(&self, now: u64) -> Result<(u64, Option<u64>), OutboxError> {
+        let query =
+            format!("SELECT count(*), min(canonical_position) FROM ({NEWEST} {DUE}) AS due");
+        let (count, oldest): (i64, Option<i64>) = sqlx::query_as(AssertSqlSafe(query))
+            .bind(self.oracle_id)
+            .bind(to_i64("now", now)?)
+            .fetch_one(&self.pool)
+            .await?;
+        let position = |row| row::to_u64("reports", 0, "canonical_position", row);
+        Ok((count.unsigned_abs(), oldest.map(position).transpose()?))
     }
 
     async fn insert(
