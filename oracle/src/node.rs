@@ -133,6 +133,11 @@ impl Node {
         self.oracle
     }
 
+    /// The contract's chain.
+    pub const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
     /// What the chain said, at most [`LOOK_INTERVAL`] ago.
     pub async fn look(&self) -> Result<Seen, ChainError> {
         let kept = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();

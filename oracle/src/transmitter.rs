@@ -296,7 +296,7 @@ impl Transmitter {
         let mut refusals = Vec::new();
         if !ballot.is_decided() {
             let peers = &self.publication.peers;
-            refusals = poll(peers, &open.batch, position, deadline, &mut ballot).await;
+            refusals = poll(peers, self.oracle, &open.batch, position, deadline, &mut ballot).await;
         }
         let Some(quorum) = ballot.quorum() else {
             let (found, expected) = (ballot.votes(), council.threshold);
@@ -580,6 +580,7 @@ fn push_input(open: &OpenBatch) -> Option<Bytes> {
 /// Asks all peers at once for their signatures. Returns what spoke against each that gave none.
 async fn poll(
     peers: &[Peer],
+    oracle: OracleId,
     batch: &Batch,
     position: u64,
     deadline: u64,
@@ -588,7 +589,7 @@ async fn poll(
     let mut asked = JoinSet::new();
     for peer in peers.iter().cloned() {
         asked.spawn(async move {
-            let answer = peer.shares(position, Some(deadline)).await;
+            let answer = peer.shares(oracle, position, Some(deadline)).await;
             (peer, answer)
         });
     }

@@ -13,6 +13,7 @@ mod graphql;
 mod ledger;
 mod mock_node;
 mod oracle;
+mod oracle_command;
 mod oracle_crash;
 mod oracle_digest;
 mod oracle_guard;

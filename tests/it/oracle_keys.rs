@@ -153,7 +153,7 @@ async fn keeper() {
     let connected = db::connect(&url).await.unwrap();
     let pool = connected.pool(db::Role::Oracle, 4).await.unwrap();
     publish_once(&pool, &publication).await.unwrap();
-    println!("{publication:?}");
+    eprintln!("{publication:?}");
     // Everything that can go wrong with a file.
     let text = format!("keystore:{0}/gas#{0}/gas", folder.display());
     let wrong = RatingSigner::open(&KeySpec::parse(&text, None).unwrap()).await.unwrap_err();
@@ -161,9 +161,9 @@ async fn keeper() {
     let exposed = RatingSigner::open(&spec(&folder, "gas")).await.unwrap_err();
     let unread = KeySpec::parse(PASSWORD, None).unwrap_err();
     for error in [&wrong, &exposed, &unread] {
-        println!("{error} {error:?}");
+        eprintln!("{error} {error:?}");
     }
-    println!("keys are held");
+    eprintln!("keys are held");
     std::thread::sleep(std::time::Duration::from_secs(60));
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, U256, address};
@@ -17,14 +17,13 @@ use assay_oracle::contract::{read_word, read_words};
 use assay_oracle::guard::GuardError;
 use assay_oracle::node::{Node, SignError, connect_to_oracle};
 use assay_oracle::{Ballot, EntityKey, GasKey, publish_once};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::chain_decode::address_of;
 use crate::chain_world::FIRST;
 use crate::mock_node::{Habits, MockNode};
-use crate::oracle_world::{
-    CHAIN_ID, World, anvil_path, chain_for, entity, key, policy, signers, word,
-};
+use crate::oracle_command::{Keys, json_of};
+use crate::oracle_world::{CHAIN_ID, World, chain_for, entity, key, policy, signers, word};
 use crate::support::{self, TestDatabase};
 
 sol! {
@@ -44,8 +43,6 @@ const LATER: Address = address!("0x00000000000000000000000000000000000000c3");
 
 /// Seconds since the Unix epoch at which the development chain begins: scripted blocks are older.
 const CLOCK: &str = "20000";
-
-const PASSWORD: &str = "correct horse";
 
 fn emission(event: &impl SolEvent) -> Emission {
     let data = event.encode_log_data();
@@ -111,26 +108,6 @@ impl Drop for RunningNode {
     }
 }
 
-/// Keystores as `cast` writes them, and the file with their password.
-fn keystore(folder: &Path, name: &str) -> PathBuf {
-    let cast = anvil_path().to_string_lossy().replace("anvil", "cast");
-    let output = Command::new(cast)
-        .args(["wallet", "import", &name.replace(' ', "-"), "--unsafe-password", PASSWORD])
-        .args(["--keystore-dir".as_ref(), folder.as_os_str()])
-        .args(["--private-key", &key(name).to_bytes().to_string()])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let path = folder.join(name.replace(' ', "-"));
-    close(&path);
-    path
-}
-
-fn close(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
 fn assay(url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
     command.args(["--database-url", url]);
@@ -150,16 +127,9 @@ async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_others_reach_quorum() {
-    let folder = tempfile::tempdir().unwrap();
-    let password = folder.path().join("password");
-    fs::write(&password, PASSWORD).unwrap();
-    close(&password);
+    let keys = Keys::new();
     let names = ["node 0", "node 1", "node 2"];
     let council: Vec<_> = names.iter().map(|name| key(name).address()).collect();
     let (anvil, chain, oracle) = chain_for(CHAIN_ID, &["--timestamp", CLOCK], &council, 2).await;
@@ -178,18 +148,18 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
         World::fund(&node, key(&format!("gas of {name}")).address()).await;
         let rpc = MockNode::start(ledger(number == 2), Habits::default()).await;
         let database = support::database().await;
-        let trace = folder.path().join(format!("trace {number}"));
+        let trace = keys.folder().join(format!("trace {number}"));
         let mut command = assay(&database.url);
         command
             .args(["run", "--start-block", &FIRST.to_string(), "--rpc-url", &rpc.url()])
             .args(["--listen", &format!("127.0.0.1:{}", ports[number])])
             .args(&oracle_args)
             .arg("--signer-keystore")
-            .arg(keystore(folder.path(), name))
+            .arg(keys.keystore(name))
             .arg("--gas-keystore")
-            .arg(keystore(folder.path(), &format!("gas of {name}")))
+            .arg(keys.keystore(&format!("gas of {name}")))
             .arg("--password-file")
-            .arg(&password);
+            .arg(keys.password());
         for (_, port) in ports.iter().enumerate().filter(|(other, _)| *other != number) {
             command.args(["--peer", &format!("http://127.0.0.1:{port}")]);
         }
@@ -269,13 +239,12 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
     let dishonest = audit(&nodes[2]);
     assert_eq!(dishonest.status.code(), Some(4), "{dishonest:?}");
 
-    signed_by_hand_and_brought_by_a_stranger(folder.path(), &password, &nodes, &oracle_args).await;
+    signed_by_hand_and_brought_by_a_stranger(&keys, &nodes, &oracle_args).await;
 }
 
 /// `sign` on one node, its server on another, `submit` by somebody who has no database.
 async fn signed_by_hand_and_brought_by_a_stranger(
-    folder: &Path,
-    password: &Path,
+    keys: &Keys,
     nodes: &[RunningNode],
     oracle_args: &[String],
 ) {
@@ -283,19 +252,19 @@ async fn signed_by_hand_and_brought_by_a_stranger(
         .args(["oracle", "sign", "--position", "5"])
         .args(oracle_args)
         .arg("--signer-keystore")
-        .arg(folder.join("node-0"))
+        .arg(keys.keystore("node 0"))
         .arg("--password-file")
-        .arg(password)
+        .arg(keys.password())
         .output()
         .unwrap();
     assert!(signed.status.success(), "{signed:?}");
-    let shares = folder.join("shares.json");
+    let shares = keys.folder().join("shares.json");
     fs::write(&shares, &signed.stdout).unwrap();
     let submit = |files: &[&Path], peers: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
         command.args(["oracle", "submit", "--json", "--position", "5"]).args(oracle_args);
-        command.arg("--keystore").arg(folder.join("gas-of-node-2"));
-        command.arg("--password-file").arg(password).args(files);
+        command.arg("--keystore").arg(keys.keystore("gas of node 2"));
+        command.arg("--password-file").arg(keys.password()).args(files);
         for peer in peers {
             command.args(["--peer", peer]);
         }

@@ -98,12 +98,9 @@ async fn audit_all(
         }
         expected.push((*entity, compare_one(*entity, word, reports, "the contract's storage")?));
     }
-    let last_event: BTreeMap<EntityKey, U256> =
-        events.iter().map(|event| (event.entity, event.word)).collect();
-    for (entity, _) in &last_event {
-        if !expected.iter().any(|(found, _)| found == entity) {
-            return failed(format!("{}: the contract has lost its rating", slug(*entity, reports)));
-        }
+    let stored: BTreeSet<EntityKey> = expected.iter().map(|(entity, _)| *entity).collect();
+    if let Some(lost) = events.iter().find(|event| !stored.contains(&event.entity)) {
+        return failed(format!("{}: the contract has lost its rating", slug(lost.entity, reports)));
     }
     // Once more with the guardian's suspensions, of which the log knows nothing.
     let audited = audit(chain, oracle, &expected, args.from_block).await?;
