@@ -86,13 +86,14 @@ mod tests {
         assert_eq!(format!("{gas:?}"), format!("GasKey({address})"));
     }
 
-    /// The test vector of the keystore's specification, with the address that geth adds.
+    /// The key of the specification's test vector in geth's layout, with its light parameters;
+    /// made with Node's own scrypt and AES.
     const GETH: &str = r#"{"address":"008aeeda4d805471df9b2a5b0f38a0c3bcba786b","crypto":{
         "cipher":"aes-128-ctr","cipherparams":{"iv":"83dbcc02d8ccb40e466191a123791e0e"},
-        "ciphertext":"d172bf743a674da9cdad04534d56926ef8358534d458fffccd4e6ad2fbde479c",
-        "kdf":"scrypt","kdfparams":{"dklen":32,"n":262144,"p":8,"r":1,
+        "ciphertext":"584f4eb2783472ec149b334c22d77ddbf118a0783ea24e66ca8a7883cd2b4bf5",
+        "kdf":"scrypt","kdfparams":{"dklen":32,"n":4096,"p":6,"r":8,
         "salt":"ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19"},
-        "mac":"2103ac29920d71da29f15d75b4a16dbe95cfd7ff8faea1056c33131d846e3097"},
+        "mac":"860ad3ce9642f99d709abc696e25ede7cd35daf6a6041e975d14c53dae118886"},
         "id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}"#;
 
     #[test]
