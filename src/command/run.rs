@@ -17,7 +17,6 @@ use assay::chain::source::Patience;
 use assay::event_store::{AppendError, NOTIFY_CHANNEL};
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
-use assay_oracle::node::connect_to_oracle;
 use assay_oracle::{GasKey, Node, Observer, OracleId, Peer, Policy, Publication, RatingSigner};
 use clap::Args;
 use sqlx::PgPool;
@@ -126,10 +125,18 @@ impl PublishArgs {
 }
 
 impl Duty {
-    /// The node that signs, once the contract has shown that it is one of ours.
+    /// The node that signs. A provider that is away is asked again later; one of another chain, or
+    /// a contract that is none of ours, is refused.
     async fn node(&self, pool: PgPool) -> anyhow::Result<Node> {
-        let chain = connect_to_oracle(&self.rpc_url, self.oracle).await?;
-        Ok(Node::new(pool, chain, self.oracle, self.signers.clone(), Policy::mainnet()))
+        let (rpc_url, signers) = (self.rpc_url.clone(), self.signers.clone());
+        let node = Node::new(pool, rpc_url, self.oracle, signers, Policy::mainnet());
+        match node.chain().await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the oracle's chain is away; it is asked again");
+            }
+            connected => drop(connected?),
+        }
+        Ok(node)
     }
 
     fn publication(&self, peers: &[Peer]) -> Option<Publication> {

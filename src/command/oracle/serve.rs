@@ -146,8 +146,10 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
     let mut text = String::new();
     for node in &shared.nodes {
-        let looking =
-            super::status::look(node.chain(), node.oracle().address, &shared.pool, MAX_AGE);
+        let looking = async {
+            let (chain, oracle) = (node.chain().await?, node.oracle().address);
+            super::status::look(chain, oracle, &shared.pool, MAX_AGE).await
+        };
         match tokio::time::timeout(REQUEST_TIMEOUT, looking).await {
             Ok(Ok(status)) => text += &status.metrics(),
             Ok(Err(error)) => tracing::warn!(%error, "no numbers of the oracle"),
