@@ -209,7 +209,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     for duty in &duties {
         nodes.push(duty.node(oracle.clone()).await?);
     }
-    let router = router.merge(super::oracle::routes(view.clone(), nodes, oracle.clone()));
+    let router = router.merge(super::oracle::routes(view.clone(), nodes.clone(), oracle.clone()));
     let serving = {
         let stop = stop.clone();
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await })
@@ -221,6 +221,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         ended = serving => ended.context("the server failed"),
         ended = publish(oracle, publications, stop.clone()) => ended,
         () = super::oracle::watch(view, peers) => Ok(()),
+        () = super::oracle::feed_back(store.clone(), nodes) => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, U256, address};
+use alloy::providers::Provider as _;
 use alloy::sol;
 use alloy::sol_types::SolEvent;
 use assay::chain::scripted::Emission;
@@ -16,7 +17,7 @@ use assay_oracle::contract::{read_word, read_words};
 use assay_oracle::guard::GuardError;
 use assay_oracle::node::{Node, SignError};
 use assay_oracle::{Ballot, EntityKey, GasKey, Peer, publish_once};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::chain_decode::address_of;
 use crate::chain_world::FIRST;
@@ -258,6 +259,24 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
     assert!(json_of(&honest)["stored"].as_u64().unwrap() >= 6, "{honest:?}");
     let dishonest = audit(&nodes[2]);
     assert_eq!(dishonest.status.code(), Some(4), "{dishonest:?}");
+
+    // Once final, what the contracts say comes back into each node's log, and it still verifies.
+    let expected = json_of(&honest)["events"].as_i64().unwrap();
+    for node in [&node, &second_node] {
+        let _: Value = node.raw_request("anvil_mine".into(), json!(["0x60"])).await.unwrap();
+    }
+    let pool = nodes[1].database.pool().await;
+    let told = "SELECT (SELECT count(*) FROM event_store.events WHERE kind = 205),
+        (SELECT count(*) FROM read_model.publications WHERE status = 'final')";
+    wait_until("ratings on chain are events", async || {
+        let (events, rows): (i64, i64) = sqlx::query_as(told).fetch_one(&pool).await.unwrap();
+        assert_eq!(events, rows);
+        // The same on both chains.
+        events >= 2 * expected
+    })
+    .await;
+    let verified = assay(&nodes[1].database.url).arg("verify").output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
 
     signed_by_hand_and_brought_by_a_stranger(&keys, &nodes, &oracle_args).await;
 }
