@@ -3,10 +3,11 @@
 //! The interface is `oracle/contracts/src/IRatingOracle.sol` as far as it is used here; a test
 //! compares it with the compiled one.
 
-use alloy::primitives::{Address, Bytes, U256};
-use alloy::rpc::types::{BlockNumberOrTag, Filter};
+use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::rpc::types::{BlockNumberOrTag, Filter, Log};
 use alloy::sol;
 use alloy::sol_types::{SolEvent, SolInterface};
+use assay_domain::{BlockRef, Word};
 
 #[cfg(feature = "publisher")]
 pub use crate::admin::{AdminError, Deployed, Deployment, administer, deploy};
@@ -169,40 +170,54 @@ pub struct RatedEvent {
     /// Whose.
     pub entity: EntityKey,
     /// The stored word, `lag` filled in by the contract.
-    pub word: U256,
-    /// When.
-    pub block_number: u64,
+    pub word: Word,
+    /// The block.
+    pub block: BlockRef,
+    /// The transaction.
+    pub tx_hash: B256,
 }
 
-/// Every rating that the contract ever stored, oldest first. `from_block` is where it was deployed,
-/// or any block before.
+/// The ratings that the contract stored in these blocks, oldest first.
 pub async fn rated_events(
     chain: &Chain,
     oracle: Address,
     from_block: u64,
+    to_block: u64,
 ) -> Result<Vec<RatedEvent>, ChainError> {
-    let head = chain.head().await?.number;
     let mut events = Vec::new();
-    for from in (from_block..=head).step_by(LOG_BLOCKS_PER_REQUEST) {
-        let to = from.saturating_add(LOG_BLOCKS_PER_REQUEST as u64 - 1).min(head);
+    for from in (from_block..=to_block).step_by(LOG_BLOCKS_PER_REQUEST) {
+        let to = from.saturating_add(LOG_BLOCKS_PER_REQUEST as u64 - 1).min(to_block);
         let filter = Filter::new()
             .address(oracle)
             .from_block(from)
             .to_block(to)
             .event_signature(IRatingOracle::Rated::SIGNATURE_HASH);
         for found in chain.logs(&filter).await? {
-            let event = IRatingOracle::Rated::decode_log(&found.inner).map_err(|error| {
-                ChainError::Malformed { method: "eth_getLogs", found: error.to_string() }
-            })?;
-            let block_number = found.block_number.unwrap_or_default();
-            events.push(RatedEvent {
-                entity: EntityKey(event.entity),
-                word: event.word,
-                block_number,
-            });
+            events.push(rated_event(&found).ok_or_else(|| ChainError::Malformed {
+                method: "eth_getLogs",
+                found: format!("no rating in transaction {:?}", found.transaction_hash),
+            })?);
         }
     }
     Ok(events)
+}
+
+fn rated_event(found: &Log) -> Option<RatedEvent> {
+    let event = IRatingOracle::Rated::decode_log(&found.inner).ok()?;
+    let word = Word::unpack(event.word).ok()?;
+    // The contract wrote the block's time into the word: observation plus lag.
+    let written = word.fields().as_of.saturating_add(word.lag().into());
+    let block = BlockRef {
+        number: found.block_number?,
+        hash: found.block_hash?,
+        timestamp: found.block_timestamp.unwrap_or(written),
+    };
+    Some(RatedEvent {
+        entity: EntityKey(event.entity),
+        word,
+        block,
+        tx_hash: found.transaction_hash?,
+    })
 }
 
 /// Says which of a revert's errors it is, if it is one of the contract's.
@@ -233,7 +248,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use alloy::json_abi::JsonAbi;
-    use alloy::primitives::B256;
     use alloy::sol_types::{SolCall, SolError};
 
     use super::*;

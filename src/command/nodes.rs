@@ -118,7 +118,8 @@ async fn member(
 ) -> anyhow::Result<Member> {
     let (pool, view) = (open.oracle().await?, LogView::new(open.store().await?));
     let keys = vec![signer.clone()];
-    let node = Node::new(pool.clone(), local.chain.clone(), oracle, keys, Policy::development());
+    let rpc_url = local.anvil.rpc_url().to_owned();
+    let node = Node::new(pool.clone(), rpc_url, oracle, keys, Policy::development());
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen")?;
     let url = format!("http://{}", listener.local_addr()?);
     let router = routes(view.clone(), vec![node], pool.clone());

@@ -17,7 +17,6 @@ use assay::chain::source::Patience;
 use assay::event_store::{AppendError, NOTIFY_CHANNEL};
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
-use assay_oracle::node::connect_to_oracle;
 use assay_oracle::{GasKey, Node, Observer, OracleId, Peer, Policy, Publication, RatingSigner};
 use clap::Args;
 use sqlx::PgPool;
@@ -133,10 +132,18 @@ impl PublishArgs {
 }
 
 impl Duty {
-    /// The node that signs, once the contract has shown that it is one of ours.
+    /// The node that signs. A provider that is away is asked again later; one of another chain, or
+    /// a contract that is none of ours, is refused.
     async fn node(&self, pool: PgPool) -> anyhow::Result<Node> {
-        let chain = connect_to_oracle(&self.rpc_url, self.oracle).await?;
-        Ok(Node::new(pool, chain, self.oracle, self.signers.clone(), Policy::mainnet()))
+        let (rpc_url, signers) = (self.rpc_url.clone(), self.signers.clone());
+        let node = Node::new(pool, rpc_url, self.oracle, signers, Policy::mainnet());
+        match node.chain().await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the oracle's chain is away; it is asked again");
+            }
+            connected => drop(connected?),
+        }
+        Ok(node)
     }
 
     fn publication(&self, peers: &[Peer]) -> Option<Publication> {
@@ -209,7 +216,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     for duty in &duties {
         nodes.push(duty.node(oracle.clone()).await?);
     }
-    let router = router.merge(super::oracle::routes(view.clone(), nodes, oracle.clone()));
+    let router = router.merge(super::oracle::routes(view.clone(), nodes.clone(), oracle.clone()));
     let serving = {
         let stop = stop.clone();
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await })
@@ -221,6 +228,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         ended = serving => ended.context("the server failed"),
         ended = publish(oracle, publications, stop.clone()) => ended,
         () = super::oracle::watch(view, peers) => Ok(()),
+        () = super::oracle::feed_back(store.clone(), nodes) => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();

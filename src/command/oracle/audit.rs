@@ -81,10 +81,10 @@ async fn audit_all(
     reports: &Reports,
 ) -> anyhow::Result<Agreed> {
     let oracle = args.contract.oracle;
-    let events = rated_events(chain, oracle, args.from_block).await?;
+    let events = rated_events(chain, oracle, args.from_block, chain.head().await?.number).await?;
     for event in &events {
-        let place = format!("block {}", event.block_number);
-        compare_one(event.entity, event.word, reports, &place)?;
+        let place = format!("block {}", event.block.number);
+        compare_one(event.entity, event.word.pack(), reports, &place)?;
     }
     // Also what no event tells: a slot that was never written by the contract's own code.
     let mut entities: BTreeSet<EntityKey> = events.iter().map(|event| event.entity).collect();

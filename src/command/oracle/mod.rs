@@ -11,7 +11,7 @@ mod submit;
 use clap::Subcommand;
 
 pub(super) use args::{gas_key, parse_peers, rating_keys};
-pub(super) use serve::{RemoteLog, routes, watch};
+pub(super) use serve::{RemoteLog, feed_back, routes, watch};
 
 use super::database::DatabaseArgs;
 

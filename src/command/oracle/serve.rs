@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::Address;
 use assay::agreement::{self, Block, Comparison, LogView, Mark};
+use assay::event_store::EventStore;
+use assay::feedback::{self, StoredRating};
 use assay_domain::ChainId;
+use assay_oracle::contract::rated_events;
 use assay_oracle::node::SignError;
 use assay_oracle::outbox::live_positions;
 use assay_oracle::peer::PeerError;
-use assay_oracle::{Node, Peer, Share};
+use assay_oracle::{Node, OracleId, Peer, Share};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -39,6 +42,12 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long numbers for the monitoring are good enough.
 const METRICS_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How often the contracts are read back: a block of Ethereum.
+const FEEDBACK_INTERVAL: Duration = Duration::from_secs(12);
+
+/// Blocks read back at most when nothing newer is recorded: a week of Ethereum.
+const FEEDBACK_BLOCKS_MAX: u64 = 50_400;
 
 struct Shared {
     view: LogView,
@@ -146,8 +155,10 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
     let mut text = String::new();
     for node in &shared.nodes {
-        let looking =
-            super::status::look(node.chain(), node.oracle().address, &shared.pool, MAX_AGE);
+        let looking = async {
+            let (chain, oracle) = (node.chain().await?, node.oracle().address);
+            super::status::look(chain, oracle, &shared.pool, MAX_AGE).await
+        };
         match tokio::time::timeout(REQUEST_TIMEOUT, looking).await {
             Ok(Ok(status)) => text += &status.metrics(),
             Ok(Err(error)) => tracing::warn!(%error, "no numbers of the oracle"),
@@ -213,4 +224,43 @@ pub(in crate::command) async fn watch(view: LogView, peers: Vec<Peer>) {
         }
         tokio::time::sleep(WATCH_INTERVAL).await;
     }
+}
+
+/// Brings what the contracts stored back into the log, on and on, once it is final.
+pub(in crate::command) async fn feed_back(store: EventStore, nodes: Vec<Node>) {
+    loop {
+        for node in &nodes {
+            if let Err(error) = feed_back_once(&store, node).await {
+                let address = node.oracle().address;
+                tracing::warn!(error = format!("{error:#}"), "{address} was not read back");
+            }
+        }
+        tokio::time::sleep(FEEDBACK_INTERVAL).await;
+    }
+}
+
+async fn feed_back_once(store: &EventStore, node: &Node) -> anyhow::Result<()> {
+    let chain = node.chain().await?;
+    chain.confirm().await?;
+    let OracleId { chain_id, address } = node.oracle();
+    let to = chain.finalized_number().await?;
+    let recorded = feedback::recorded_to(store, chain_id, address).await?;
+    // Again from the last block recorded: a transaction that ended in the middle of it costs nothing.
+    let from = recorded.unwrap_or(0).max(to.saturating_sub(FEEDBACK_BLOCKS_MAX));
+    let stored: Vec<StoredRating> = rated_events(chain, address, from, to)
+        .await?
+        .into_iter()
+        .map(|event| StoredRating {
+            entity_key: event.entity.0,
+            seq: event.word.fields().seq,
+            word: event.word.pack(),
+            block: event.block,
+            tx_hash: event.tx_hash,
+        })
+        .collect();
+    let count = feedback::record(store, chain_id, address, &stored).await?;
+    if count > 0 {
+        tracing::info!(count, oracle = %address, "ratings on chain were recorded");
+    }
+    Ok(())
 }
