@@ -18,7 +18,9 @@ cd contracts
 "$forge" build
 "$forge" test
 node ../abi/generate.mjs RatingOracle RatingFeedFactory
-git diff --exit-code -- ../abi ../gas.json || {
-    echo "oracle/abi or oracle/gas.json is not what this source gives: commit the files as they are now" >&2
+git diff --exit-code -- ../abi reader ../gas.json || {
+    echo "oracle/abi, contracts/reader or gas.json is not what this source gives: commit the files as they are now" >&2
     exit 1
 }
+# The package as a consumer gets it.
+node ../kit.mjs

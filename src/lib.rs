@@ -11,6 +11,7 @@ pub mod chain;
 pub mod cluster;
 pub mod db;
 pub mod event_store;
+pub mod feedback;
 pub mod projection;
 pub mod rater;
 pub mod rating;

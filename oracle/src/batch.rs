@@ -201,7 +201,7 @@ fn parents(level: &[B256]) -> Vec<B256> {
 }
 
 /// A prefix keeps leaves and nodes apart: a leaf is as long as a node.
-fn hash(prefix: u8, left: B256, right: B256) -> B256 {
+pub(crate) fn hash(prefix: u8, left: B256, right: B256) -> B256 {
     let mut preimage = [0_u8; 65];
     preimage[0] = prefix;
     preimage[1..33].copy_from_slice(left.as_slice());

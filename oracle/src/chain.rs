@@ -277,20 +277,21 @@ impl Chain {
         {
             return ChainError::Reverted { reason };
         }
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
-        ChainError::Unavailable { method, reason: self.without_url(&reason) }
+        ChainError::Unavailable { method, reason: without_url(&self.rpc_url, &error) }
     }
+}
 
-    /// The text without the node's address, in either of the forms in which it is printed.
-    fn without_url(&self, text: &str) -> String {
-        let bare = self.rpc_url.trim_end_matches('/');
-        text.replace(&format!("{bare}/"), "the node").replace(bare, "the node")
+/// What went wrong, with its causes and without the address asked, in either of the forms in
+/// which it is printed.
+pub(crate) fn without_url(url: &str, error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
     }
+    let bare = url.trim_end_matches('/');
+    text.replace(&format!("{bare}/"), "the node").replace(bare, "the node")
 }
 
 fn call_request(to: Address, input: Bytes) -> TransactionRequest {

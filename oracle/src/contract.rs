@@ -3,34 +3,40 @@
 //! The interface is `oracle/contracts/src/IRatingOracle.sol` as far as it is used here; a test
 //! compares it with the compiled one.
 
-use alloy::consensus::TxEip1559;
-use alloy::eips::Encodable2718;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
-use alloy::rpc::types::{BlockNumberOrTag, Filter};
+use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::rpc::types::{BlockNumberOrTag, Filter, Log};
 use alloy::sol;
-use alloy::sol_types::{SolConstructor, SolEvent, SolInterface};
+use alloy::sol_types::{SolEvent, SolInterface};
+use assay_domain::{BlockRef, Word};
 
+#[cfg(feature = "publisher")]
+pub use crate::admin::{AdminError, Deployed, Deployment, administer, deploy};
 use crate::chain::{Chain, ChainError, Receipt};
-use crate::key::{GasKey, KeyError};
 use crate::report::EntityKey;
 
 /// What forge compiled: `{"abi": …, "bytecode": "0x…"}`.
 pub const ARTIFACT: &str = include_str!("../abi/RatingOracle.json");
 
-/// Fee ceiling of a deployment, wei per gas.
-const DEPLOY_MAX_FEE_WEI: u128 = 500_000_000_000;
-
 /// Blocks of one `eth_getLogs`: what every provider serves for one address.
 const LOG_BLOCKS_PER_REQUEST: usize = 10_000;
-
-/// How long to wait for a block, and how often to look.
-const LOOKS_MAX: u32 = 600;
-const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
 sol! {
     /// The contract's interface.
     #[derive(Debug, PartialEq, Eq)]
     interface IRatingOracle {
+        /// One signature over one batch, and the place of one rating in it.
+        struct Statement {
+            bytes32 domain;
+            uint256 word;
+            uint32 epoch;
+            uint32 count;
+            uint32 index;
+            uint40 deadline;
+            bytes32 r;
+            bytes32 vs;
+            bytes32[] path;
+        }
+
         struct Rating {
             uint40 asOf;
             uint24 lag;
@@ -48,6 +54,9 @@ sol! {
         event Skipped(bytes32 indexed entity, uint32 seq, uint8 reason);
         event Suspended(bytes32 indexed entity);
         event Reinstated(bytes32 indexed entity);
+        event Equivocated(
+            address indexed signer, bytes32 indexed entity, uint32 seq, uint256 a, uint256 b
+        );
 
         error MalformedRating(bytes32 entity, uint256 word);
         error BadBatchLength(uint256 length);
@@ -57,13 +66,32 @@ sol! {
         error BadSignature(uint256 signerIndex);
         error WritesPaused();
         error UnknownSigner(uint32 epoch, uint256 signerIndex);
+        error UnknownEntity(bytes32 entity);
+        error NoEquivocation();
 
         constructor(address owner, address guardian, address[] signers, uint8 threshold);
 
         function push(bytes entries, uint256 bitmap, bytes signatures, uint40 deadline)
             returns (uint256 stored);
+        function pull(
+            bytes32 entity,
+            uint256 word,
+            uint32 index,
+            uint32 count,
+            bytes32[] path,
+            uint256 bitmap,
+            bytes signatures,
+            uint40 deadline
+        ) returns (bool stored);
+        function fulfillOracleQuery(bytes signedOffchainData) payable;
+        function reportEquivocation(
+            bytes32 entity, uint32 signerEpoch, uint8 signerIndex, Statement a, Statement b
+        );
+        function equivocatedAt(address signer) view returns (uint256);
         function raw(bytes32 entity) view returns (uint256 word);
         function rating(bytes32 entity) view returns (Rating rating);
+        function tryRating(bytes32 entity, uint256 maxAge)
+            view returns (bool ok, Rating stored);
         function domainSeparator() view returns (bytes32);
         function batchDigest(bytes32 root, uint32 count, uint32 signedEpoch, uint40 deadline)
             view returns (bytes32);
@@ -106,91 +134,6 @@ impl SkipReason {
     }
 }
 
-/// Who may do what in a new contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    /// Lifts pauses and suspensions, rotates signers: meant to be a timelock.
-    pub owner: Address,
-    /// Pauses and suspends.
-    pub guardian: Address,
-    /// Who signs, in any order.
-    pub signers: Vec<Address>,
-    /// How many must.
-    pub threshold: u8,
-}
-
-/// A contract that was deployed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deployed {
-    /// Its address.
-    pub address: Address,
-    /// The block it was deployed in: nothing happened to it before.
-    pub block_number: u64,
-    /// The deploying transaction.
-    pub tx_hash: B256,
-}
-
-/// Why a transaction of an administrator did not go through.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// The chain does not answer, or the contract refuses.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    /// The key did not sign.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The bytecode compiled in is not bytecode. Build again.
-    #[error("oracle/abi/RatingOracle.json holds no bytecode")]
-    NoBytecode,
-    /// Fees are above the ceiling. Try again later.
-    #[error("gas costs more than {DEPLOY_MAX_FEE_WEI} wei")]
-    TooDear,
-    /// No block took the transaction in time; it may still come.
-    #[error("no block has taken transaction {tx_hash}")]
-    NotIncluded {
-        /// The transaction.
-        tx_hash: B256,
-    },
-    /// The transaction reverted.
-    #[error("transaction {tx_hash} reverted")]
-    Reverted {
-        /// The transaction.
-        tx_hash: B256,
-    },
-}
-
-/// Deploys the contract and waits until a block has taken it.
-pub async fn deploy(
-    chain: &Chain,
-    key: &GasKey,
-    deployment: &Deployment,
-) -> Result<Deployed, AdminError> {
-    let mut signers = deployment.signers.clone();
-    signers.sort();
-    let constructor = IRatingOracle::constructorCall {
-        owner: deployment.owner,
-        guardian: deployment.guardian,
-        signers,
-        threshold: deployment.threshold,
-    };
-    let mut code = bytecode()?;
-    code.extend(constructor.abi_encode());
-    let (tx_hash, receipt) = send(chain, key, TxKind::Create, code.into()).await?;
-    let address = receipt.created.ok_or(AdminError::Reverted { tx_hash })?;
-    Ok(Deployed { address, block_number: receipt.block_number, tx_hash })
-}
-
-/// Sends a call of an administrator and waits until a block has taken it.
-pub async fn administer(
-    chain: &Chain,
-    key: &GasKey,
-    oracle: Address,
-    call: &impl alloy::sol_types::SolCall,
-) -> Result<Receipt, AdminError> {
-    let input = call.abi_encode().into();
-    Ok(send(chain, key, TxKind::Call(oracle), input).await?.1)
-}
-
 /// The stored word of an entity; zero if it was never rated.
 pub async fn read_word(
     chain: &Chain,
@@ -227,40 +170,54 @@ pub struct RatedEvent {
     /// Whose.
     pub entity: EntityKey,
     /// The stored word, `lag` filled in by the contract.
-    pub word: U256,
-    /// When.
-    pub block_number: u64,
+    pub word: Word,
+    /// The block.
+    pub block: BlockRef,
+    /// The transaction.
+    pub tx_hash: B256,
 }
 
-/// Every rating that the contract ever stored, oldest first. `from_block` is where it was deployed,
-/// or any block before.
+/// The ratings that the contract stored in these blocks, oldest first.
 pub async fn rated_events(
     chain: &Chain,
     oracle: Address,
     from_block: u64,
+    to_block: u64,
 ) -> Result<Vec<RatedEvent>, ChainError> {
-    let head = chain.head().await?.number;
     let mut events = Vec::new();
-    for from in (from_block..=head).step_by(LOG_BLOCKS_PER_REQUEST) {
-        let to = from.saturating_add(LOG_BLOCKS_PER_REQUEST as u64 - 1).min(head);
+    for from in (from_block..=to_block).step_by(LOG_BLOCKS_PER_REQUEST) {
+        let to = from.saturating_add(LOG_BLOCKS_PER_REQUEST as u64 - 1).min(to_block);
         let filter = Filter::new()
             .address(oracle)
             .from_block(from)
             .to_block(to)
             .event_signature(IRatingOracle::Rated::SIGNATURE_HASH);
         for found in chain.logs(&filter).await? {
-            let event = IRatingOracle::Rated::decode_log(&found.inner).map_err(|error| {
-                ChainError::Malformed { method: "eth_getLogs", found: error.to_string() }
-            })?;
-            let block_number = found.block_number.unwrap_or_default();
-            events.push(RatedEvent {
-                entity: EntityKey(event.entity),
-                word: event.word,
-                block_number,
-            });
+            events.push(rated_event(&found).ok_or_else(|| ChainError::Malformed {
+                method: "eth_getLogs",
+                found: format!("no rating in transaction {:?}", found.transaction_hash),
+            })?);
         }
     }
     Ok(events)
+}
+
+fn rated_event(found: &Log) -> Option<RatedEvent> {
+    let event = IRatingOracle::Rated::decode_log(&found.inner).ok()?;
+    let word = Word::unpack(event.word).ok()?;
+    // The contract wrote the block's time into the word: observation plus lag.
+    let written = word.fields().as_of.saturating_add(word.lag().into());
+    let block = BlockRef {
+        number: found.block_number?,
+        hash: found.block_hash?,
+        timestamp: found.block_timestamp.unwrap_or(written),
+    };
+    Some(RatedEvent {
+        entity: EntityKey(event.entity),
+        word,
+        block,
+        tx_hash: found.transaction_hash?,
+    })
 }
 
 /// Says which of a revert's errors it is, if it is one of the contract's.
@@ -284,49 +241,6 @@ pub fn outcomes(
         let reason = SkipReason::from_number(skipped.reason);
         Some((EntityKey(skipped.entity), skipped.seq, Some(reason)))
     })
-}
-
-fn bytecode() -> Result<Vec<u8>, AdminError> {
-    let artifact: serde_json::Value =
-        serde_json::from_str(ARTIFACT).map_err(|_| AdminError::NoBytecode)?;
-    let text = artifact.get("bytecode").and_then(serde_json::Value::as_str);
-    let bytes = text.and_then(|text| alloy::primitives::hex::decode(text).ok());
-    bytes.filter(|bytes| !bytes.is_empty()).ok_or(AdminError::NoBytecode)
-}
-
-async fn send(
-    chain: &Chain,
-    key: &GasKey,
-    to: TxKind,
-    input: Bytes,
-) -> Result<(B256, Receipt), AdminError> {
-    let gas = chain.estimate_gas(key.address(), to, input.clone()).await?;
-    let fees = chain.market_fees(DEPLOY_MAX_FEE_WEI).await?.ok_or(AdminError::TooDear)?;
-    let transaction = TxEip1559 {
-        chain_id: chain.chain_id(),
-        nonce: chain.nonce(key.address()).await?,
-        gas_limit: gas.saturating_add(gas / 5),
-        max_fee_per_gas: fees.max_fee_wei,
-        max_priority_fee_per_gas: fees.tip_wei,
-        to,
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input,
-    };
-    let signed = key.sign(transaction).await?;
-    let tx_hash = *signed.tx_hash();
-    chain.broadcast(&signed.encoded_2718()).await?;
-    for _ in 0..LOOKS_MAX {
-        if let Some(receipt) = chain.receipt(tx_hash).await? {
-            return if receipt.is_success {
-                Ok((tx_hash, receipt))
-            } else {
-                Err(AdminError::Reverted { tx_hash })
-            };
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
-    Err(AdminError::NotIncluded { tx_hash })
 }
 
 #[cfg(test)]
@@ -357,7 +271,6 @@ mod tests {
         assert!(functions.contains(&IRatingOracle::pushCall::SELECTOR));
         assert!(errors.contains(&IRatingOracle::Expired::SELECTOR));
         assert_eq!(abi.constructor.unwrap().inputs.len(), 4);
-        assert!(bytecode().unwrap().len() > 1_000);
     }
 
     #[test]

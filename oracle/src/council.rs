@@ -6,7 +6,6 @@ use alloy::primitives::{Address, B256, FixedBytes, U256};
 
 use crate::chain::{Chain, ChainError};
 use crate::contract::IRatingOracle;
-use crate::outbox::Quorum;
 use crate::share::recover;
 
 /// What the contract says about who may sign.
@@ -31,6 +30,15 @@ impl Council {
         let signers = chain.call(oracle, &IRatingOracle::signersAtCall { ofEpoch: epoch }).await?;
         Ok(Self { epoch, threshold, signers, is_paused })
     }
+}
+
+/// A quorum's signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    /// Bit i: signer i of the epoch signed.
+    pub bitmap: U256,
+    /// EIP-2098 signatures in ascending order of signer index.
+    pub signatures: Vec<u8>,
 }
 
 /// Signatures of one digest by signers of one council, until there are enough.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, FixedBytes};
 use sqlx::PgPool;
+use tokio::sync::OnceCell;
 
 use crate::batch::{Batch, NotABatch, OracleId};
-use crate::chain::{Chain, ChainError, Head};
+use crate::chain::{Chain, Head};
 use crate::contract::IRatingOracle;
 use crate::council::Council;
 use crate::guard::{self, GuardError};
@@ -29,15 +30,25 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(4);
 const KEPT_MAX: usize = 1_024;
 
 /// Signs the batches of positions for one contract with this node's keys.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Node {
     pool: PgPool,
-    chain: Chain,
+    rpc_url: String,
+    /// Connected when it is first needed: a provider that is away keeps no node from starting.
+    chain: Arc<OnceCell<Chain>>,
     oracle: OracleId,
     signers: Vec<RatingSigner>,
     policy: Policy,
     seen: Arc<Mutex<Option<(Instant, Seen)>>>,
     kept: Arc<Mutex<BTreeMap<(Address, B256), FixedBytes<64>>>>,
+}
+
+/// Without the address of the provider, which may hold a token.
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { oracle, signers, .. } = self;
+        f.debug_struct("Node").field("oracle", oracle).field("signers", signers).finish()
+    }
 }
 
 /// What the chain said last.
@@ -80,9 +91,9 @@ pub enum SignError {
     /// The key did not sign.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The chain does not answer.
+    /// The chain does not answer, or the contract is not the one.
     #[error(transparent)]
-    Chain(#[from] ChainError),
+    Oracle(#[from] Box<PublishError>),
     /// The outbox does not answer.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -116,16 +127,16 @@ pub async fn connect_to_oracle(rpc_url: &str, oracle: OracleId) -> Result<Chain,
 }
 
 impl Node {
-    /// A node that signs for one contract; `chain` is from [`connect_to_oracle`].
+    /// A node that signs for one contract.
     pub fn new(
         pool: PgPool,
-        chain: Chain,
+        rpc_url: String,
         oracle: OracleId,
         signers: Vec<RatingSigner>,
         policy: Policy,
     ) -> Self {
-        let (seen, kept) = (Arc::default(), Arc::default());
-        Self { pool, chain, oracle, signers, policy, seen, kept }
+        let (chain, seen, kept) = (Arc::default(), Arc::default(), Arc::default());
+        Self { pool, rpc_url, chain, oracle, signers, policy, seen, kept }
     }
 
     /// The contract it signs for.
@@ -133,16 +144,23 @@ impl Node {
         self.oracle
     }
 
+    /// The contract's chain, once it has shown that the contract is the one that is signed for.
+    pub async fn chain(&self) -> Result<&Chain, PublishError> {
+        self.chain.get_or_try_init(|| connect_to_oracle(&self.rpc_url, self.oracle)).await
+    }
+
     /// What the chain said, at most [`LOOK_INTERVAL`] ago.
-    pub async fn look(&self) -> Result<Seen, ChainError> {
+    pub async fn look(&self) -> Result<Seen, PublishError> {
         let kept = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((at, seen)) = kept
             && at.elapsed() < LOOK_INTERVAL
         {
             return Ok(seen);
         }
-        let council = Council::read(&self.chain, self.oracle.address).await?;
-        let seen = Seen { council, head: self.chain.head().await? };
+        let chain = self.chain().await?;
+        chain.confirm().await?;
+        let council = Council::read(chain, self.oracle.address).await?;
+        let seen = Seen { council, head: chain.head().await? };
         let now = Some((Instant::now(), seen.clone()));
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
         Ok(seen)
@@ -155,7 +173,7 @@ impl Node {
         position: u64,
         deadline: Option<u64>,
     ) -> Result<Vec<Share>, SignError> {
-        let seen = self.look().await?;
+        let seen = self.look().await.map_err(Box::new)?;
         let epoch = seen.council.epoch;
         let is_appointed =
             |signer: &&RatingSigner| seen.council.signers.contains(&signer.address());

@@ -6,6 +6,7 @@ use alloy::transports::http::reqwest::{Client, StatusCode, Url, redirect};
 use assay_domain::UntrustedText;
 use serde::de::DeserializeOwned;
 
+use crate::batch::OracleId;
 use crate::share::Share;
 
 /// A peer that has not answered by then is asked again at the next turn.
@@ -88,15 +89,18 @@ impl std::str::FromStr for Peer {
 }
 
 impl Peer {
-    /// Its signatures over the batches of a position under a deadline, as it says.
+    /// Its signatures for a contract over the batches of a position under a deadline, as it says.
     pub async fn shares(
         &self,
+        oracle: OracleId,
         position: u64,
         deadline: Option<u64>,
     ) -> Result<Vec<Share>, PeerError> {
-        let mut path = format!("v1/oracle/signatures/{position}");
+        let OracleId { chain_id, address } = oracle;
+        let mut path =
+            format!("v1/oracle/signatures/{position}?chain_id={chain_id}&oracle={address}");
         if let Some(deadline) = deadline {
-            path = format!("{path}?deadline={deadline}");
+            path = format!("{path}&deadline={deadline}");
         }
         self.get(&path).await
     }
@@ -141,7 +145,10 @@ mod tests {
     async fn a_peer_is_named_by_host_and_port_and_nothing_else() {
         let peer: Peer = "http://user:s3cret@127.0.0.1:1/t0ken".parse().unwrap();
         assert_eq!(peer.to_string(), "127.0.0.1:1");
-        let failed = peer.shares(1, None).await.unwrap_err();
+        let failed = peer
+            .shares(OracleId { chain_id: 1, address: Default::default() }, 1, None)
+            .await
+            .unwrap_err();
         let shown = format!("{peer:?} {failed} {failed:?}");
         assert!(!shown.contains("s3cret") && !shown.contains("t0ken"), "{shown}");
         assert!("ftp://x".parse::<Peer>().is_err() && "nonsense".parse::<Peer>().is_err());

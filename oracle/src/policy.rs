@@ -87,7 +87,7 @@ impl Policy {
         let window =
             if self.deadline_window_seconds == 0 { 1 } else { self.deadline_window_seconds };
         deadline > as_of_max
-            && deadline.saturating_sub(as_of_max) % window == 0
+            && deadline.saturating_sub(as_of_max).is_multiple_of(window)
             && deadline >= now
             && deadline <= self.deadline(as_of_max, now).saturating_add(window)
     }

@@ -147,9 +147,9 @@ pub enum PublishError {
         gas_limit_max: u64,
     },
     /// No block took it in time. It goes on at the next start.
-    #[error("not included in time; the node last said: {last_refusal}")]
+    #[error("not included in time; the last thing heard was: {last_refusal}")]
     NotIncluded {
-        /// What the node said last.
+        /// What the chain's node or the peers said last.
         last_refusal: String,
     },
 }

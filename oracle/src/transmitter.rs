@@ -21,6 +21,7 @@ use crate::batch::{Batch, OracleId};
 use crate::chain::{Chain, ChainError, Head};
 use crate::contract::{IRatingOracle, SkipReason, outcomes, read_words, read_words_at};
 use crate::council::{Ballot, Council};
+use crate::duties;
 use crate::guard::{self, GuardError};
 use crate::key::{GasKey, KeyError, RatingSigner};
 use crate::node::connect_to_oracle;
@@ -70,9 +71,7 @@ impl Transmitter {
     ) -> Result<Self, PublishError> {
         let (oracle, gas_key) = (publication.oracle, publication.gas_key.clone());
         let chain = connect_to_oracle(&publication.rpc_url, oracle).await?;
-        if publication.signers.iter().any(|signer| signer.address() == gas_key.address()) {
-            return Err(PublishError::GasKeySigns { address: gas_key.address() });
-        }
+        duties::check(&chain, publication).await?;
         let outbox = Outbox::open(pool, &chain, oracle.address).await?;
         let leadership = outbox.lead(gas_key.address()).await?;
         Ok(Self {
@@ -297,7 +296,7 @@ impl Transmitter {
         let mut refusals = Vec::new();
         if !ballot.is_decided() {
             let peers = &self.publication.peers;
-            refusals = poll(peers, &open.batch, position, deadline, &mut ballot).await;
+            refusals = poll(peers, self.oracle, &open.batch, position, deadline, &mut ballot).await;
         }
         let Some(quorum) = ballot.quorum() else {
             let (found, expected) = (ballot.votes(), council.threshold);
@@ -581,6 +580,7 @@ fn push_input(open: &OpenBatch) -> Option<Bytes> {
 /// Asks all peers at once for their signatures. Returns what spoke against each that gave none.
 async fn poll(
     peers: &[Peer],
+    oracle: OracleId,
     batch: &Batch,
     position: u64,
     deadline: u64,
@@ -589,7 +589,7 @@ async fn poll(
     let mut asked = JoinSet::new();
     for peer in peers.iter().cloned() {
         asked.spawn(async move {
-            let answer = peer.shares(position, Some(deadline)).await;
+            let answer = peer.shares(oracle, position, Some(deadline)).await;
             (peer, answer)
         });
     }

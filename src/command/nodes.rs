@@ -118,10 +118,11 @@ async fn member(
 ) -> anyhow::Result<Member> {
     let (pool, view) = (open.oracle().await?, LogView::new(open.store().await?));
     let keys = vec![signer.clone()];
-    let node = Node::new(pool.clone(), local.chain.clone(), oracle, keys, Policy::development());
+    let rpc_url = local.anvil.rpc_url().to_owned();
+    let node = Node::new(pool.clone(), rpc_url, oracle, keys, Policy::development());
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen")?;
     let url = format!("http://{}", listener.local_addr()?);
-    let router = routes(view.clone(), Some((node, pool.clone())));
+    let router = routes(view.clone(), vec![node], pool.clone());
     // Ends with the program.
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(Member { pool, view, signer, peer: url.parse()?, url })
@@ -134,11 +135,8 @@ async fn votes(members: &[Member], oracle: OracleId) -> anyhow::Result<Vec<Batch
     for position in live_positions(&first.pool, SHOWN_MAX).await? {
         let mut deadline = None;
         for member in members {
-            for share in member.peer.shares(position, deadline).await? {
+            for share in member.peer.shares(oracle, position, deadline).await? {
                 let digest = share.verified_digest()?;
-                if share.oracle_id() != oracle {
-                    bail!("{} signs for another contract", member.url);
-                }
                 deadline = Some(share.deadline);
                 let ratings = share.batch()?.reports().len();
                 batches

@@ -5,20 +5,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy::primitives::Address;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use assay::agreement::LogView;
 use assay::event_store::NOTIFY_CHANNEL;
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
-use assay_oracle::node::connect_to_oracle;
 use assay_oracle::{GasKey, Node, Observer, OracleId, Peer, Policy, Publication, RatingSigner};
 use clap::Args;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::database::DatabaseArgs;
 use super::ingest::SourceArgs;
+use super::oracle::{gas_key, rating_keys};
 
 /// Ratings are brought up to date at least this often, whether or not anybody told us to.
 const RATE_INTERVAL: Duration = Duration::from_secs(30);
@@ -39,21 +40,28 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, Args)]
 struct PublishArgs {
-    /// Sign for this oracle contract, and publish to it if there is a key that pays.
-    #[arg(long, requires = "oracle_rpc_url", requires = "signer_keystore")]
-    oracle: Option<Address>,
+    /// Sign for this oracle contract, and publish to it if there is a key that pays. Repeat it,
+    /// with its node and chain, for each contract: a worker each.
+    #[arg(long, requires = "oracle_rpc_url")]
+    oracle: Vec<Address>,
     /// The node that serves the oracle contract's chain.
     #[arg(long, env = "ASSAY_ORACLE_RPC_URL", hide_env_values = true)]
-    oracle_rpc_url: Option<String>,
+    oracle_rpc_url: Vec<String>,
     /// The oracle contract's chain.
-    #[arg(long, default_value_t = 1)]
-    oracle_chain_id: ChainId,
+    #[arg(long, default_values_t = [1])]
+    oracle_chain_id: Vec<ChainId>,
     /// Keystore of a key that signs ratings; repeat for more keys.
     #[arg(long, requires = "password_file", requires = "oracle")]
     signer_keystore: Vec<PathBuf>,
+    /// The same, wherever the key is: keystore:…, web3signer:…, aws-kms:…, gcp-kms:… or ledger:….
+    #[arg(long, value_name = "KEY", requires = "oracle")]
+    signer_key: Vec<String>,
     /// Keystore of the key that pays; without it the node signs and leaves sending to others.
     #[arg(long, requires = "password_file", requires = "oracle")]
     gas_keystore: Option<PathBuf>,
+    /// The same, wherever the key is.
+    #[arg(long, value_name = "KEY", requires = "oracle", conflicts_with = "gas_keystore")]
+    gas_key: Option<String>,
     /// File with the password of the keystores, readable by its owner alone.
     #[arg(long)]
     password_file: Option<PathBuf>,
@@ -73,29 +81,50 @@ struct Duty {
 }
 
 impl PublishArgs {
-    fn duty(&self) -> anyhow::Result<Option<Duty>> {
-        let (Some(address), Some(rpc_url), Some(password)) =
-            (self.oracle, &self.oracle_rpc_url, &self.password_file)
-        else {
-            return Ok(None);
-        };
-        let signers = self
-            .signer_keystore
-            .iter()
-            .map(|keystore| RatingSigner::from_keystore(keystore, password))
-            .collect::<Result<Vec<_>, _>>()?;
-        let gas_key = self.gas_keystore.as_ref();
-        let gas_key = gas_key.map(|path| GasKey::from_keystore(path, password)).transpose()?;
-        let oracle = OracleId { chain_id: self.oracle_chain_id, address };
-        Ok(Some(Duty { rpc_url: rpc_url.clone(), oracle, signers, gas_key }))
+    async fn duties(&self) -> anyhow::Result<Vec<Duty>> {
+        if self.oracle.is_empty() {
+            return Ok(Vec::new());
+        }
+        let expected = self.oracle.len();
+        for (name, found) in [
+            ("--oracle-rpc-url", self.oracle_rpc_url.len()),
+            ("--oracle-chain-id", self.oracle_chain_id.len()),
+        ] {
+            if found != expected {
+                bail!("{expected} oracles and {found} of {name}: give one for each, in order");
+            }
+        }
+        let password = self.password_file.as_deref();
+        let signers = rating_keys(&self.signer_keystore, &self.signer_key, password).await?;
+        if signers.is_empty() {
+            bail!("no key signs: name one with --signer-key or --signer-keystore");
+        }
+        let (keystore, key) = (self.gas_keystore.as_deref(), self.gas_key.as_deref());
+        let gas_key = gas_key(keystore, key, password).await?;
+        let places = self.oracle_rpc_url.iter().zip(&self.oracle_chain_id);
+        let duties = self.oracle.iter().zip(places).map(|(address, (rpc_url, chain_id))| Duty {
+            rpc_url: rpc_url.clone(),
+            oracle: OracleId { chain_id: *chain_id, address: *address },
+            signers: signers.clone(),
+            gas_key: gas_key.clone(),
+        });
+        Ok(duties.collect())
     }
 }
 
 impl Duty {
-    /// The node that signs, once the contract has shown that it is one of ours.
+    /// The node that signs. A provider that is away is asked again later; one of another chain, or
+    /// a contract that is none of ours, is refused.
     async fn node(&self, pool: PgPool) -> anyhow::Result<Node> {
-        let chain = connect_to_oracle(&self.rpc_url, self.oracle).await?;
-        Ok(Node::new(pool, chain, self.oracle, self.signers.clone(), Policy::mainnet()))
+        let (rpc_url, signers) = (self.rpc_url.clone(), self.signers.clone());
+        let node = Node::new(pool, rpc_url, self.oracle, signers, Policy::mainnet());
+        match node.chain().await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the oracle's chain is away; it is asked again");
+            }
+            connected => drop(connected?),
+        }
+        Ok(node)
     }
 
     fn publication(&self, peers: &[Peer]) -> Option<Publication> {
@@ -112,9 +141,10 @@ impl Duty {
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Result<()> {
-    let duty = args.publish.duty()?;
+    let duties = args.publish.duties().await?;
     let peers = super::oracle::parse_peers(&args.publish.peer)?;
-    let publication = duty.as_ref().and_then(|duty| duty.publication(&peers));
+    let publications: Vec<Publication> =
+        duties.iter().filter_map(|duty| duty.publication(&peers)).collect();
     let follower = args.source.connect().await?;
     let open = database.open().await?;
     let stop = CancellationToken::new();
@@ -130,36 +160,56 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     );
     let oracle = open.oracle().await?;
     let view = LogView::new(store.clone());
-    let signing = match &duty {
-        Some(duty) => Some((duty.node(oracle.clone()).await?, oracle.clone())),
-        None => None,
-    };
-    let router = router.merge(super::oracle::routes(view.clone(), signing));
+    let mut nodes = Vec::new();
+    for duty in &duties {
+        nodes.push(duty.node(oracle.clone()).await?);
+    }
+    let router = router.merge(super::oracle::routes(view.clone(), nodes.clone(), oracle.clone()));
     let serving = {
         let stop = stop.clone();
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await })
-    };
-    let publishing = async {
-        match &publication {
-            Some(publication) => assay_oracle::run(&oracle, publication, stop.clone())
-                .await
-                .context("publishing stopped"),
-            None => {
-                stop.cancelled().await;
-                Ok(())
-            }
-        }
     };
     let result = tokio::select! {
         () = super::stopped() => Ok(()),
         ended = follower.follow(&store, &stop) => ended,
         ended = rate(open.rater().await?, store.pool().clone()) => ended,
         ended = serving => ended.context("the server failed"),
-        ended = publishing => ended,
+        ended = publish(oracle, publications, stop.clone()) => ended,
         () = super::oracle::watch(view, peers) => Ok(()),
+        () = super::oracle::feed_back(store.clone(), nodes) => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();
+    result
+}
+
+/// A worker for each contract. One that must stop leaves the others at work; when none is left,
+/// that is an error.
+async fn publish(
+    pool: PgPool,
+    publications: Vec<Publication>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if publications.is_empty() {
+        stop.cancelled().await;
+        return Ok(());
+    }
+    let mut workers = JoinSet::new();
+    for publication in publications {
+        let (pool, stop) = (pool.clone(), stop.clone());
+        workers.spawn(async move {
+            let ended = assay_oracle::run(&pool, &publication, stop).await;
+            let OracleId { chain_id, address } = publication.oracle;
+            ended.with_context(|| format!("publishing to {address} on chain {chain_id} stopped"))
+        });
+    }
+    let mut result = Ok(());
+    while let Some(ended) = workers.join_next().await {
+        if let Err(error) = ended.context("a publisher panicked").flatten() {
+            tracing::error!(error = format!("{error:#}"), "a publisher stopped");
+            result = Err(error);
+        }
+    }
     result
 }
 

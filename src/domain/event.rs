@@ -541,6 +541,20 @@ pub enum Event {
     /// A rating was assigned, affirmed, changed or withdrawn. This fact's block is the one it was
     /// assessed at; its hash is zero where an epoch ended in a block without any event.
     RatingAction(RatingAction) = 203,
+    /// An oracle contract stored a rating, in a block that will not go away. This fact's chain and
+    /// block are the contract's.
+    RatingStored {
+        /// The contract.
+        oracle: Address,
+        /// Key of the entity in the contract.
+        entity_key: B256,
+        /// Counter of the rating.
+        seq: u32,
+        /// The stored word, `lag` filled in by the contract.
+        word: U256,
+        /// The transaction, whoever sent it.
+        tx_hash: B256,
+    } = 205,
 }
 
 /// `IDelegationManagerTypes.Withdrawal`.

@@ -107,6 +107,43 @@ async fn the_demo_agrees_with_itself_and_one_changed_bit_or_row_is_named() {
     refused(&demo.verify(url), "rating_points");
 }
 
+#[tokio::test]
+async fn three_nodes_rate_by_themselves_sign_the_same_and_one_of_them_lands_it() {
+    let database = support::database().await;
+    let url = database.url.clone();
+    let output = tokio::task::spawn_blocking(move || {
+        crate::oracle_world::anvil_path();
+        assay(&url, &["demo", "--once", "--json", "--nodes", "3"]).output().unwrap()
+    })
+    .await
+    .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let council = &told["council"];
+    assert_eq!((&told["agree"], &council["agree"]), (&json!(true), &json!(true)));
+    assert_eq!(council["threshold"], json!(2));
+    let batches = council["batches"].as_array().unwrap();
+    assert!(!batches.is_empty());
+    for batch in batches {
+        assert_eq!(batch["signers"].as_array().unwrap().len(), 3, "{batch}");
+    }
+    let sent: Vec<u64> = council["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["transactions"].as_u64().unwrap())
+        .collect();
+    assert_eq!(sent, [batches.len() as u64, 0, 0]);
+    // The other nodes' databases are left beside this one; a server of others is left clean.
+    let admin = database.pool().await;
+    for sibling in 2..=3 {
+        let name: String =
+            sqlx::query_scalar("SELECT current_database()::text").fetch_one(&admin).await.unwrap();
+        let drop = format!("DROP DATABASE \"{name}_node_{sibling}\" WITH (FORCE)");
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&admin).await.unwrap();
+    }
+}
+
 /// The storage slot of an entity's rating: the mapping's own slot is found by trying.
 async fn slot_of(
     provider: &impl alloy::providers::Provider,

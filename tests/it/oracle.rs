@@ -1,7 +1,5 @@
 //! Publishing on a real chain from a real outbox: what is due lands, once, and can be audited.
 
-use std::process::Command;
-
 use alloy::primitives::{B256, U256, keccak256};
 use alloy::providers::Provider;
 use alloy::sol_types::SolValue;
@@ -15,9 +13,7 @@ use assay_oracle::publish::PublishError;
 use assay_oracle::{Batch, GasKey, Report, publish_once, run};
 use tokio_util::sync::CancellationToken;
 
-use crate::oracle_world::{
-    CHAIN_ID, World, anvil_path, chain_with_contract, entity, key, signers, word,
-};
+use crate::oracle_world::{CHAIN_ID, World, chain_with_contract, entity, key, signers, word};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_and_fifty_ratings_land_in_two_batches_and_read_back_equal() {
@@ -271,60 +267,6 @@ async fn the_audit_names_the_entity_and_the_field_of_one_flipped_bit() {
     administer(&world.chain, &world.publication.gas_key, oracle, &suspend).await.unwrap();
     let found = audit(&world.chain, oracle, &expected, 0).await.unwrap();
     assert_eq!((found.suspended, found.first_difference), (vec![victim], None));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn cast_and_the_contract_compute_the_same_digest_and_cast_the_same_signature() {
-    let world = World::new().await;
-    let as_of = world.chain.head().await.unwrap().time;
-    let reports = (0..7).map(|n| Report::new(entity(n), word(n, 1, as_of)).unwrap()).collect();
-    let batch = Batch::new(reports).unwrap();
-    let (oracle, deadline) = (world.publication.oracle, as_of + 600);
-    let message = batch.message(1, deadline).unwrap();
-    let digest = oracle.digest(&message);
-    let asked = IRatingOracle::batchDigestCall {
-        root: message.root,
-        count: message.count,
-        signedEpoch: 1,
-        deadline: message.deadline,
-    };
-    assert_eq!(world.chain.call(oracle.address, &asked).await.unwrap(), digest);
-
-    let typed = serde_json::json!({
-        "types": {
-            "EIP712Domain": [
-                {"name": "name", "type": "string"},
-                {"name": "version", "type": "string"},
-                {"name": "chainId", "type": "uint256"},
-                {"name": "verifyingContract", "type": "address"},
-            ],
-            "RatingBatch": [
-                {"name": "root", "type": "bytes32"},
-                {"name": "count", "type": "uint32"},
-                {"name": "epoch", "type": "uint32"},
-                {"name": "deadline", "type": "uint40"},
-            ],
-        },
-        "primaryType": "RatingBatch",
-        "domain": {
-            "name": "Assay",
-            "version": "1",
-            "chainId": oracle.chain_id,
-            "verifyingContract": oracle.address,
-        },
-        "message": {"root": message.root, "count": 7, "epoch": 1, "deadline": deadline},
-    });
-    let signer = &signers()[0];
-    let cleared = guard::clear(&world.pool, signer.address(), &batch).await.unwrap();
-    let ours = signer.sign(&cleared, oracle, 1, deadline).await.unwrap();
-    let cast = anvil_path().to_string_lossy().replace("anvil", "cast");
-    let theirs = Command::new(cast)
-        .args(["wallet", "sign", "--data", &typed.to_string(), "--private-key"])
-        .arg(key("signer 0").to_bytes().to_string())
-        .output()
-        .unwrap();
-    let theirs = String::from_utf8(theirs.stdout).unwrap();
-    assert_eq!(theirs.trim(), alloy::primitives::hex::encode_prefixed(ours.as_bytes()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -285,7 +285,7 @@ async fn of_two_publishers_one_leads_and_the_other_takes_over_within_ten_seconds
         leader.kill();
         world.rate(3, seq + 1).await;
         let took = rated_within(&world, 3 * (seq as usize + 1), Duration::from_secs(10)).await;
-        println!("round {round}: taken over and published after {took:?}");
+        eprintln!("round {round}: taken over and published after {took:?}");
         leader = std::mem::replace(&mut next, Publisher::start(&world));
     }
     world.assert_all_rated_once().await;

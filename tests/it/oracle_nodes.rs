@@ -2,29 +2,28 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, U256, address};
+use alloy::providers::Provider as _;
 use alloy::sol;
 use alloy::sol_types::SolEvent;
 use assay::chain::scripted::Emission;
 use assay::chain::{Contract, ScriptedSource, Topics};
 use assay_domain::grade::Grade;
 use assay_domain::{AvsId, OperatorSetId, RatedEntity, Word};
-use assay_oracle::chain::Chain;
 use assay_oracle::contract::{read_word, read_words};
 use assay_oracle::guard::GuardError;
-use assay_oracle::node::{Node, SignError, connect_to_oracle};
-use assay_oracle::{Ballot, EntityKey, GasKey, publish_once};
+use assay_oracle::node::{Node, SignError};
+use assay_oracle::{Ballot, EntityKey, GasKey, Peer, publish_once};
 use serde_json::{Value, json};
 
 use crate::chain_decode::address_of;
 use crate::chain_world::FIRST;
 use crate::mock_node::{Habits, MockNode};
-use crate::oracle_world::{
-    CHAIN_ID, World, anvil_path, chain_for, entity, key, policy, signers, word,
-};
+use crate::oracle_command::{Keys, json_of};
+use crate::oracle_world::{CHAIN_ID, World, chain_for, entity, key, policy, signers, word};
 use crate::support::{self, TestDatabase};
 
 sol! {
@@ -44,8 +43,6 @@ const LATER: Address = address!("0x00000000000000000000000000000000000000c3");
 
 /// Seconds since the Unix epoch at which the development chain begins: scripted blocks are older.
 const CLOCK: &str = "20000";
-
-const PASSWORD: &str = "correct horse";
 
 fn emission(event: &impl SolEvent) -> Emission {
     let data = event.encode_log_data();
@@ -111,26 +108,6 @@ impl Drop for RunningNode {
     }
 }
 
-/// Keystores as `cast` writes them, and the file with their password.
-fn keystore(folder: &Path, name: &str) -> PathBuf {
-    let cast = anvil_path().to_string_lossy().replace("anvil", "cast");
-    let output = Command::new(cast)
-        .args(["wallet", "import", &name.replace(' ', "-"), "--unsafe-password", PASSWORD])
-        .args(["--keystore-dir".as_ref(), folder.as_os_str()])
-        .args(["--private-key", &key(name).to_bytes().to_string()])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let path = folder.join(name.replace(' ', "-"));
-    close(&path);
-    path
-}
-
-fn close(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
 fn assay(url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
     command.args(["--database-url", url]);
@@ -150,20 +127,17 @@ async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_others_reach_quorum() {
-    let folder = tempfile::tempdir().unwrap();
-    let password = folder.path().join("password");
-    fs::write(&password, PASSWORD).unwrap();
-    close(&password);
+    let keys = Keys::new();
     let names = ["node 0", "node 1", "node 2"];
     let council: Vec<_> = names.iter().map(|name| key(name).address()).collect();
     let (anvil, chain, oracle) = chain_for(CHAIN_ID, &["--timestamp", CLOCK], &council, 2).await;
     let node = World::node_of(&anvil);
+    // The same ratings go to a second chain, by a worker of its own.
+    let (second_anvil, second_chain, second) =
+        chain_for(7_777, &["--timestamp", CLOCK], &council, 2).await;
+    let second_node = World::node_of(&second_anvil);
     let ports: Vec<u16> = names.iter().map(|_| free_port()).collect();
     let oracle_args = [
         "--oracle".to_owned(),
@@ -176,20 +150,23 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
     let mut nodes = Vec::new();
     for (number, name) in names.iter().enumerate() {
         World::fund(&node, key(&format!("gas of {name}")).address()).await;
+        World::fund(&second_node, key(&format!("gas of {name}")).address()).await;
         let rpc = MockNode::start(ledger(number == 2), Habits::default()).await;
         let database = support::database().await;
-        let trace = folder.path().join(format!("trace {number}"));
+        let trace = keys.folder().join(format!("trace {number}"));
         let mut command = assay(&database.url);
         command
             .args(["run", "--start-block", &FIRST.to_string(), "--rpc-url", &rpc.url()])
             .args(["--listen", &format!("127.0.0.1:{}", ports[number])])
             .args(&oracle_args)
+            .args(["--oracle", &second.address.to_string(), "--oracle-chain-id", "7777"])
+            .args(["--oracle-rpc-url", second_anvil.rpc_url()])
             .arg("--signer-keystore")
-            .arg(keystore(folder.path(), name))
+            .arg(keys.keystore(name))
             .arg("--gas-keystore")
-            .arg(keystore(folder.path(), &format!("gas of {name}")))
+            .arg(keys.keystore(&format!("gas of {name}")))
             .arg("--password-file")
-            .arg(&password);
+            .arg(keys.password());
         for (_, port) in ports.iter().enumerate().filter(|(other, _)| *other != number) {
             command.args(["--peer", &format!("http://127.0.0.1:{port}")]);
         }
@@ -210,6 +187,20 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
     wait_until("the later set is on chain", async || grade_of(LATER).await.is_some()).await;
     assert_eq!(grade_of(LATER).await.unwrap().log_pos, 5);
     assert!(grade_of(PEACEFUL).await.is_some());
+    wait_until("the default is on the second chain", async || {
+        let word = read_word(&second_chain, second.address, key_of(SLASHED)).await.unwrap();
+        Word::unpack(word).is_ok_and(|word| word.fields().grade == Grade::D.number())
+    })
+    .await;
+    let monitor: Peer = nodes[0].url.parse().unwrap();
+    let positions: Vec<u64> = monitor.get("v1/oracle/positions").await.unwrap();
+    assert_eq!(positions.last(), Some(&5));
+    let metrics = text_of(&format!("{}/metrics/oracle", nodes[0].url)).await;
+    for chain in [CHAIN_ID, 7_777] {
+        let line = format!("assay_oracle_paused{{chain=\"{chain}\",oracle=");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    assert!(metrics.contains("assay_oracle_gas_wei"), "{metrics}");
 
     // A command says who parted, where, and by which event.
     let status = |from: usize, to: usize| {
@@ -269,13 +260,34 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
     let dishonest = audit(&nodes[2]);
     assert_eq!(dishonest.status.code(), Some(4), "{dishonest:?}");
 
-    signed_by_hand_and_brought_by_a_stranger(folder.path(), &password, &nodes, &oracle_args).await;
+    // Once final, what the contracts say comes back into each node's log, and it still verifies.
+    let expected = json_of(&honest)["events"].as_i64().unwrap();
+    for node in [&node, &second_node] {
+        let _: Value = node.raw_request("anvil_mine".into(), json!(["0x60"])).await.unwrap();
+    }
+    let pool = nodes[1].database.pool().await;
+    let told = "SELECT (SELECT count(*) FROM event_store.events WHERE kind = 205),
+        (SELECT count(*) FROM read_model.publications WHERE status = 'final')";
+    wait_until("ratings on chain are events", async || {
+        let (events, rows): (i64, i64) = sqlx::query_as(told).fetch_one(&pool).await.unwrap();
+        assert_eq!(events, rows);
+        // The same on both chains.
+        events >= 2 * expected
+    })
+    .await;
+    let verified = assay(&nodes[1].database.url).arg("verify").output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+
+    signed_by_hand_and_brought_by_a_stranger(&keys, &nodes, &oracle_args).await;
+}
+
+async fn text_of(url: &str) -> String {
+    alloy::transports::http::reqwest::get(url).await.unwrap().text().await.unwrap()
 }
 
 /// `sign` on one node, its server on another, `submit` by somebody who has no database.
 async fn signed_by_hand_and_brought_by_a_stranger(
-    folder: &Path,
-    password: &Path,
+    keys: &Keys,
     nodes: &[RunningNode],
     oracle_args: &[String],
 ) {
@@ -283,19 +295,19 @@ async fn signed_by_hand_and_brought_by_a_stranger(
         .args(["oracle", "sign", "--position", "5"])
         .args(oracle_args)
         .arg("--signer-keystore")
-        .arg(folder.join("node-0"))
+        .arg(keys.keystore("node 0"))
         .arg("--password-file")
-        .arg(password)
+        .arg(keys.password())
         .output()
         .unwrap();
     assert!(signed.status.success(), "{signed:?}");
-    let shares = folder.join("shares.json");
+    let shares = keys.folder().join("shares.json");
     fs::write(&shares, &signed.stdout).unwrap();
     let submit = |files: &[&Path], peers: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
         command.args(["oracle", "submit", "--json", "--position", "5"]).args(oracle_args);
-        command.arg("--keystore").arg(folder.join("gas-of-node-2"));
-        command.arg("--password-file").arg(password).args(files);
+        command.arg("--keystore").arg(keys.keystore("gas of node 2"));
+        command.arg("--password-file").arg(keys.password()).args(files);
         for peer in peers {
             command.args(["--peer", peer]);
         }
@@ -384,9 +396,9 @@ async fn copy_reports(world: &World, to: &sqlx::PgPool) {
 async fn a_stranger_can_ask_for_positions_in_any_order_and_for_nothing_else() {
     let world = World::new().await;
     let oracle = world.publication.oracle;
-    let chain: Chain = connect_to_oracle(world.anvil.rpc_url(), oracle).await.unwrap();
+    let rpc_url = world.anvil.rpc_url().to_owned();
     let own = vec![signers()[0].clone()];
-    let node = Node::new(world.pool.clone(), chain.clone(), oracle, own, policy());
+    let node = Node::new(world.pool.clone(), rpc_url.clone(), oracle, own, policy());
     world.rate(150, 1).await;
     world.rate(3, 2).await;
     // The later position first: the earlier one, which is the newest of 147, is promised along.
@@ -425,7 +437,7 @@ async fn a_stranger_can_ask_for_positions_in_any_order_and_for_nothing_else() {
         assert!(matches!(refused, SignError::NothingDecided { .. }), "{position}: {refused}");
     }
     let stranger = vec![assay_oracle::RatingSigner::random()];
-    let without_office = Node::new(world.pool.clone(), chain, oracle, stranger, policy());
+    let without_office = Node::new(world.pool.clone(), rpc_url, oracle, stranger, policy());
     let refused = without_office.sign(1, None).await.unwrap_err();
     assert!(matches!(refused, SignError::NoSigner { epoch: 1 }), "{refused}");
 

@@ -79,7 +79,8 @@ pub(crate) fn publication(rpc_url: &str, oracle: OracleId) -> Publication {
     }
 }
 
-/// The binary: `npm ci` in `oracle` brings it.
+/// The binary: `npm ci` in `oracle` brings it, and the libraries that our digests are compared
+/// with.
 pub(crate) fn anvil_path() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let find = |folder: &Path| {
@@ -88,8 +89,10 @@ pub(crate) fn anvil_path() -> PathBuf {
     };
     // Whoever comes first on a fresh checkout brings it; the others wait.
     PATH.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle");
-        if let Ok(path) = find(&folder) {
+        let folder = oracle_folder();
+        if folder.join("node_modules/viem").is_dir()
+            && let Ok(path) = find(&folder)
+        {
             return path;
         }
         let npm = std::process::Command::new("npm").arg("ci").current_dir(&folder).output();
@@ -97,6 +100,19 @@ pub(crate) fn anvil_path() -> PathBuf {
         find(&folder).expect("anvil")
     })
     .clone()
+}
+
+/// Where the contracts and npm's packages are.
+pub(crate) fn oracle_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle")
+}
+
+/// What Foundry's `cast` says; an error is whatever it did not exit 0 with.
+pub(crate) fn cast(arguments: &[&str]) -> Result<String, String> {
+    let cast = anvil_path().to_string_lossy().replace("anvil", "cast");
+    let output = std::process::Command::new(cast).args(arguments).output().expect("cast");
+    let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 /// A further chain with the contract on it.

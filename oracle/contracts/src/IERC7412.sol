@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-pragma solidity 0.8.30;
+pragma solidity ^0.8.24;
 
 /// @title IERC7412
 /// @notice On-demand off-chain data, as in ERC-7412 (draft): a consumer that lacks data reverts with

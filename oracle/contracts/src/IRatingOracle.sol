@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-pragma solidity 0.8.30;
+pragma solidity ^0.8.24;
 
 /// @notice Why a signed rating was not stored. Skipping, unlike reverting, cannot be used to hold up
 ///         the rest of a batch.

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
 use crate::batch::Batch;
 use crate::chain::Chain;
+pub use crate::council::Quorum;
 use crate::report::{EntityKey, Report};
 use crate::submission::Submission;
 pub use attempts::{Attempt, AttemptSlot};
@@ -78,15 +79,6 @@ pub struct OpenBatch {
     pub sender: Option<Address>,
     /// Its stored transactions, oldest first.
     pub attempts: Vec<Attempt>,
-}
-
-/// A quorum's signatures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quorum {
-    /// Bit i: signer i of the epoch signed.
-    pub bitmap: U256,
-    /// EIP-2098 signatures in ascending order of signer index.
-    pub signatures: Vec<u8>,
 }
 
 /// What became of a report in a batch.

@@ -8,7 +8,7 @@ use assay_oracle::contract::{Deployment, IRatingOracle, administer, deploy as de
 use clap::Args;
 use serde_json::json;
 
-use super::args::{ChainArgs, ContractArgs, PayerArgs};
+use super::args::{ChainArgs, ContractArgs, PayerArgs, gas_key};
 use crate::command::say;
 
 #[derive(Debug, Args)]
@@ -85,11 +85,15 @@ struct SenderArgs {
     /// Keystore of the owner's (pause: the guardian's) key.
     #[arg(long, value_name = "FILE", requires = "password_file")]
     keystore: Option<std::path::PathBuf>,
+    /// The same, wherever the key is: keystore:…, web3signer:…, aws-kms:…, gcp-kms:… or ledger:….
+    #[arg(long, value_name = "KEY", conflicts_with = "keystore")]
+    key: Option<String>,
     /// File with the password of the keystore, readable by its owner alone.
     #[arg(long, value_name = "FILE")]
     password_file: Option<std::path::PathBuf>,
     /// Send nothing; print the call for a timelock or a multisig to make.
-    #[arg(long, conflicts_with = "keystore", required_unless_present = "keystore")]
+    #[arg(long, conflicts_with_all = ["keystore", "key"])]
+    #[arg(required_unless_present_any = ["keystore", "key"])]
     calldata: bool,
     /// Print one JSON object.
     #[arg(long)]
@@ -98,7 +102,7 @@ struct SenderArgs {
 
 pub(super) async fn deploy(args: DeployArgs) -> anyhow::Result<()> {
     let signers = args.signers.sorted()?;
-    let key = args.payer.key()?;
+    let key = args.payer.key().await?;
     if signers.contains(&key.address()) {
         bail!("{} pays and would sign ratings: use two keys", key.address());
     }
@@ -175,7 +179,9 @@ async fn act(
             ("guardian", chain.call(oracle, &IRatingOracle::guardianCall {}).await?)
         }
     };
-    let (Some(keystore), Some(password)) = (&sender.keystore, &sender.password_file) else {
+    let password = sender.password_file.as_deref();
+    let key = gas_key(sender.keystore.as_deref(), sender.key.as_deref(), password).await?;
+    let Some(key) = key else {
         let data = Bytes::from(call.abi_encode());
         if sender.json {
             say(&json!({ "from": holder, "to": oracle, "data": data }).to_string());
@@ -184,7 +190,6 @@ async fn act(
         }
         return Ok(());
     };
-    let key = assay_oracle::GasKey::from_keystore(keystore, password)?;
     if key.address() != holder {
         bail!(
             "the {name} of {oracle} is {holder}, the key is {}: use the {name}'s key, or --calldata",

@@ -1,12 +1,13 @@
 //! What several of the commands are told: the contract, the keys, the peers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alloy::primitives::Address;
+use anyhow::Context as _;
 use assay_domain::ChainId;
 use assay_oracle::chain::Chain;
 use assay_oracle::node::connect_to_oracle;
-use assay_oracle::{GasKey, OracleId, Peer, RatingSigner};
+use assay_oracle::{GasKey, KeySpec, OracleId, Peer, RatingSigner};
 use clap::Args;
 
 /// The node of the oracle's chain.
@@ -34,22 +35,29 @@ pub(super) struct ContractArgs {
 #[derive(Debug, Args)]
 pub(super) struct PayerArgs {
     /// Keystore of the key that sends the transaction.
-    #[arg(long, value_name = "FILE")]
-    keystore: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "password_file", required_unless_present = "key")]
+    keystore: Option<PathBuf>,
+    /// The same, wherever the key is: keystore:…, web3signer:…, aws-kms:…, gcp-kms:… or ledger:….
+    #[arg(long, value_name = "KEY", conflicts_with = "keystore")]
+    key: Option<String>,
     /// File with the password of the keystore, readable by its owner alone.
     #[arg(long, value_name = "FILE")]
-    password_file: PathBuf,
+    password_file: Option<PathBuf>,
 }
 
 /// The keys that sign ratings.
 #[derive(Debug, Args)]
 pub(super) struct SignerArgs {
     /// Keystore of a key that signs ratings; repeat for more keys.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", requires = "password_file")]
+    #[arg(required_unless_present = "signer_key")]
     signer_keystore: Vec<PathBuf>,
+    /// The same, wherever the key is: keystore:…, web3signer:…, aws-kms:…, gcp-kms:… or ledger:….
+    #[arg(long, value_name = "KEY")]
+    signer_key: Vec<String>,
     /// File with the password of the keystores, readable by its owner alone.
     #[arg(long, value_name = "FILE")]
-    password_file: PathBuf,
+    password_file: Option<PathBuf>,
 }
 
 impl ContractArgs {
@@ -70,16 +78,48 @@ impl ChainArgs {
 }
 
 impl PayerArgs {
-    pub(super) fn key(&self) -> anyhow::Result<GasKey> {
-        Ok(GasKey::from_keystore(&self.keystore, &self.password_file)?)
+    pub(super) async fn key(&self) -> anyhow::Result<GasKey> {
+        let password = self.password_file.as_deref();
+        let key = gas_key(self.keystore.as_deref(), self.key.as_deref(), password).await?;
+        key.context("no key pays: name one with --key or --keystore")
     }
 }
 
 impl SignerArgs {
-    pub(super) fn keys(&self) -> anyhow::Result<Vec<RatingSigner>> {
-        let open = |path: &PathBuf| RatingSigner::from_keystore(path, &self.password_file);
-        Ok(self.signer_keystore.iter().map(open).collect::<Result<_, _>>()?)
+    pub(super) async fn keys(&self) -> anyhow::Result<Vec<RatingSigner>> {
+        let password = self.password_file.as_deref();
+        rating_keys(&self.signer_keystore, &self.signer_key, password).await
     }
+}
+
+/// Opens keys that sign ratings: keystores, then whatever else was named.
+pub(in crate::command) async fn rating_keys(
+    keystores: &[PathBuf],
+    keys: &[String],
+    password: Option<&Path>,
+) -> anyhow::Result<Vec<RatingSigner>> {
+    let mut opened = Vec::with_capacity(keystores.len() + keys.len());
+    for file in keystores {
+        opened.push(RatingSigner::open(&KeySpec::keystore(file, password)?).await?);
+    }
+    for key in keys {
+        opened.push(RatingSigner::open(&KeySpec::parse(key, password)?).await?);
+    }
+    Ok(opened)
+}
+
+/// Opens the key that pays, if one was named.
+pub(in crate::command) async fn gas_key(
+    keystore: Option<&Path>,
+    key: Option<&str>,
+    password: Option<&Path>,
+) -> anyhow::Result<Option<GasKey>> {
+    let spec = match (keystore, key) {
+        (Some(file), _) => KeySpec::keystore(file, password)?,
+        (None, Some(key)) => KeySpec::parse(key, password)?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(GasKey::open(&spec).await?))
 }
 
 /// The nodes at these addresses.

@@ -81,10 +81,10 @@ async fn audit_all(
     reports: &Reports,
 ) -> anyhow::Result<Agreed> {
     let oracle = args.contract.oracle;
-    let events = rated_events(chain, oracle, args.from_block).await?;
+    let events = rated_events(chain, oracle, args.from_block, chain.head().await?.number).await?;
     for event in &events {
-        let place = format!("block {}", event.block_number);
-        compare_one(event.entity, event.word, reports, &place)?;
+        let place = format!("block {}", event.block.number);
+        compare_one(event.entity, event.word.pack(), reports, &place)?;
     }
     // Also what no event tells: a slot that was never written by the contract's own code.
     let mut entities: BTreeSet<EntityKey> = events.iter().map(|event| event.entity).collect();
@@ -98,12 +98,9 @@ async fn audit_all(
         }
         expected.push((*entity, compare_one(*entity, word, reports, "the contract's storage")?));
     }
-    let last_event: BTreeMap<EntityKey, U256> =
-        events.iter().map(|event| (event.entity, event.word)).collect();
-    for (entity, _) in &last_event {
-        if !expected.iter().any(|(found, _)| found == entity) {
-            return failed(format!("{}: the contract has lost its rating", slug(*entity, reports)));
-        }
+    let stored: BTreeSet<EntityKey> = expected.iter().map(|(entity, _)| *entity).collect();
+    if let Some(lost) = events.iter().find(|event| !stored.contains(&event.entity)) {
+        return failed(format!("{}: the contract has lost its rating", slug(lost.entity, reports)));
     }
     // Once more with the guardian's suspensions, of which the log knows nothing.
     let audited = audit(chain, oracle, &expected, args.from_block).await?;

@@ -10,8 +10,8 @@ mod submit;
 
 use clap::Subcommand;
 
-pub(super) use args::parse_peers;
-pub(super) use serve::{RemoteLog, routes, watch};
+pub(super) use args::{gas_key, parse_peers, rating_keys};
+pub(super) use serve::{RemoteLog, feed_back, routes, watch};
 
 use super::database::DatabaseArgs;
 

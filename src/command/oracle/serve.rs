@@ -1,15 +1,22 @@
 //! What a node tells other nodes: its signatures, and its log.
 //!
-//! `GET /v1/oracle/positions`, `GET /v1/oracle/signatures/{position}?deadline=…`,
+//! `GET /v1/oracle/positions`,
+//! `GET /v1/oracle/signatures/{position}?chain_id=…&oracle=…&deadline=…`, `GET /metrics/oracle`,
 //! `GET /v1/log/head`, `GET /v1/log/marks/{position}`, `GET /v1/log/after/{position}`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use alloy::primitives::Address;
 use assay::agreement::{self, Block, Comparison, LogView, Mark};
+use assay::event_store::EventStore;
+use assay::feedback::{self, StoredRating};
+use assay_domain::ChainId;
+use assay_oracle::contract::rated_events;
+use assay_oracle::node::SignError;
 use assay_oracle::outbox::live_positions;
 use assay_oracle::peer::PeerError;
-use assay_oracle::{Node, Peer};
+use assay_oracle::{Node, OracleId, Peer, Share};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +25,8 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
+
+use super::status::MAX_AGE;
 
 /// Questions answered at once: each holds a database connection.
 const CONCURRENT_MAX: usize = 4;
@@ -31,21 +40,36 @@ const POSITIONS_MAX: u16 = 100;
 /// How often peers' logs are compared with ours.
 const WATCH_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long numbers for the monitoring are good enough.
+const METRICS_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How often the contracts are read back: a block of Ethereum.
+const FEEDBACK_INTERVAL: Duration = Duration::from_secs(12);
+
+/// Blocks read back at most when nothing newer is recorded: a week of Ethereum.
+const FEEDBACK_BLOCKS_MAX: u64 = 50_400;
+
 struct Shared {
     view: LogView,
-    signing: Option<(Node, PgPool)>,
+    /// What signs, a contract each.
+    nodes: Vec<Node>,
+    /// The outbox.
+    pool: PgPool,
     places: Semaphore,
+    metrics: tokio::sync::Mutex<Option<(Instant, String)>>,
 }
 
-/// The routes. `signing` is this node's keys and the pool of the outbox, if it signs.
-pub(in crate::command) fn routes(view: LogView, signing: Option<(Node, PgPool)>) -> Router {
-    let shared = Arc::new(Shared { view, signing, places: Semaphore::new(CONCURRENT_MAX) });
+/// The routes. `nodes` sign, a contract each; there may be none.
+pub(in crate::command) fn routes(view: LogView, nodes: Vec<Node>, pool: PgPool) -> Router {
+    let places = Semaphore::new(CONCURRENT_MAX);
+    let shared = Arc::new(Shared { view, nodes, pool, places, metrics: Default::default() });
     Router::new()
         .route("/v1/oracle/positions", get(positions))
         .route("/v1/oracle/signatures/{position}", get(signatures))
         .route("/v1/log/head", get(head))
         .route("/v1/log/marks/{position}", get(mark))
         .route("/v1/log/after/{position}", get(after))
+        .route("/metrics/oracle", get(metrics))
         .with_state(shared)
 }
 
@@ -91,6 +115,8 @@ const fn trouble<E>(_: &E) -> StatusCode {
 
 #[derive(Deserialize)]
 struct SignQuery {
+    chain_id: Option<ChainId>,
+    oracle: Option<Address>,
     deadline: Option<u64>,
 }
 
@@ -98,10 +124,17 @@ async fn signatures(
     State(shared): State<Arc<Shared>>,
     Path(position): Path<u64>,
     Query(query): Query<SignQuery>,
-) -> Answer<Vec<assay_oracle::Share>> {
-    let Some((node, _)) = &shared.signing else { return Err(no_keys()) };
-    let status = |error: &assay_oracle::node::SignError| match error {
-        assay_oracle::node::SignError::NothingDecided { .. } => StatusCode::NOT_FOUND,
+) -> Answer<Vec<Share>> {
+    let is_asked = |node: &&Node| {
+        query.chain_id.is_none_or(|chain_id| chain_id == node.oracle().chain_id)
+            && query.oracle.is_none_or(|address| address == node.oracle().address)
+    };
+    let Some(node) = shared.nodes.iter().find(is_asked) else {
+        let text = "this node signs nothing for that contract\n".to_owned();
+        return Err(Refusal(StatusCode::NOT_FOUND, text));
+    };
+    let status = |error: &SignError| match error {
+        SignError::NothingDecided { .. } => StatusCode::NOT_FOUND,
         refusal if refusal.is_refusal() => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
@@ -109,12 +142,31 @@ async fn signatures(
 }
 
 async fn positions(State(shared): State<Arc<Shared>>) -> Answer<Vec<u64>> {
-    let Some((_, pool)) = &shared.signing else { return Err(no_keys()) };
-    limited(&shared, live_positions(pool, POSITIONS_MAX), trouble).await
+    limited(&shared, live_positions(&shared.pool, POSITIONS_MAX), trouble).await
 }
 
-fn no_keys() -> Refusal {
-    Refusal(StatusCode::NOT_FOUND, "this node signs nothing\n".to_owned())
+/// Numbers for a monitoring system; asked of chain and outbox every few seconds at most.
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let mut kept = shared.metrics.lock().await;
+    if let Some((at, text)) = &*kept
+        && at.elapsed() < METRICS_INTERVAL
+    {
+        return text.clone().into_response();
+    }
+    let mut text = String::new();
+    for node in &shared.nodes {
+        let looking = async {
+            let (chain, oracle) = (node.chain().await?, node.oracle().address);
+            super::status::look(chain, oracle, &shared.pool, MAX_AGE).await
+        };
+        match tokio::time::timeout(REQUEST_TIMEOUT, looking).await {
+            Ok(Ok(status)) => text += &status.metrics(),
+            Ok(Err(error)) => tracing::warn!(%error, "no numbers of the oracle"),
+            Err(_) => tracing::warn!("no numbers of the oracle in time"),
+        }
+    }
+    *kept = Some((Instant::now(), text.clone()));
+    text.into_response()
 }
 
 async fn head(State(shared): State<Arc<Shared>>) -> Answer<Mark> {
@@ -172,4 +224,43 @@ pub(in crate::command) async fn watch(view: LogView, peers: Vec<Peer>) {
         }
         tokio::time::sleep(WATCH_INTERVAL).await;
     }
+}
+
+/// Brings what the contracts stored back into the log, on and on, once it is final.
+pub(in crate::command) async fn feed_back(store: EventStore, nodes: Vec<Node>) {
+    loop {
+        for node in &nodes {
+            if let Err(error) = feed_back_once(&store, node).await {
+                let address = node.oracle().address;
+                tracing::warn!(error = format!("{error:#}"), "{address} was not read back");
+            }
+        }
+        tokio::time::sleep(FEEDBACK_INTERVAL).await;
+    }
+}
+
+async fn feed_back_once(store: &EventStore, node: &Node) -> anyhow::Result<()> {
+    let chain = node.chain().await?;
+    chain.confirm().await?;
+    let OracleId { chain_id, address } = node.oracle();
+    let to = chain.finalized_number().await?;
+    let recorded = feedback::recorded_to(store, chain_id, address).await?;
+    // Again from the last block recorded: a transaction that ended in the middle of it costs nothing.
+    let from = recorded.unwrap_or(0).max(to.saturating_sub(FEEDBACK_BLOCKS_MAX));
+    let stored: Vec<StoredRating> = rated_events(chain, address, from, to)
+        .await?
+        .into_iter()
+        .map(|event| StoredRating {
+            entity_key: event.entity.0,
+            seq: event.word.fields().seq,
+            word: event.word.pack(),
+            block: event.block,
+            tx_hash: event.tx_hash,
+        })
+        .collect();
+    let count = feedback::record(store, chain_id, address, &stored).await?;
+    if count > 0 {
+        tracing::info!(count, oracle = %address, "ratings on chain were recorded");
+    }
+    Ok(())
 }

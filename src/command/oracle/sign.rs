@@ -24,15 +24,20 @@ pub(in crate::command) struct SignArgs {
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: SignArgs) -> anyhow::Result<()> {
-    let keys = args.signers.keys()?;
-    let chain = args.contract.connect().await?;
+    let keys = args.signers.keys().await?;
     let open = database.open().await?;
     let pool = open.oracle().await?;
     let position = match args.position {
         Some(position) => position,
         None => live_positions(&pool, 1).await?.pop().context("nothing is rated yet")?,
     };
-    let node = Node::new(pool, chain, args.contract.id(), keys, Policy::mainnet());
+    let node = Node::new(
+        pool,
+        args.contract.chain.oracle_rpc_url.clone(),
+        args.contract.id(),
+        keys,
+        Policy::mainnet(),
+    );
     let shares = node.sign(position, args.deadline).await?;
     say(&serde_json::to_string(&shares)?);
     Ok(())

@@ -10,12 +10,16 @@ use assay_oracle::publish::PublishError;
 use assay_oracle::{Council, EntityKey};
 use clap::Args;
 use serde::Serialize;
+use sqlx::PgPool;
 
 use super::args::{ContractArgs, parse_peers};
 use super::serve::RemoteLog;
-use crate::command::database::{DatabaseArgs, Open};
+use crate::command::database::DatabaseArgs;
 use crate::command::feed::newest_reports;
 use crate::command::{VerificationFailed, say};
+
+/// A heartbeat comes every day; two hours later something is wrong.
+pub(super) const MAX_AGE: u64 = 26 * 3_600;
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct StatusArgs {
@@ -25,7 +29,7 @@ pub(in crate::command) struct StatusArgs {
     #[arg(long, value_name = "URL")]
     peer: Vec<String>,
     /// Ratings observed longer ago than this are stale.
-    #[arg(long, value_name = "SECONDS", default_value_t = 26 * 3_600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = MAX_AGE)]
     max_age: u64,
     /// Print one JSON object.
     #[arg(long)]
@@ -33,7 +37,7 @@ pub(in crate::command) struct StatusArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Status {
+pub(super) struct Status {
     oracle: Address,
     chain_id: u64,
     epoch: u32,
@@ -91,7 +95,8 @@ pub(super) async fn run(database: &DatabaseArgs, args: StatusArgs) -> anyhow::Re
     let peers = parse_peers(&args.peer)?;
     let chain = args.contract.connect().await?;
     let open = database.open().await?;
-    let mut status = look(&chain, &args, &open).await?;
+    let pool = open.oracle().await?;
+    let mut status = look(&chain, args.contract.oracle, &pool, args.max_age).await?;
     let view = LogView::new(open.store().await?);
     let mut partings = Vec::new();
     for peer in &peers {
@@ -107,12 +112,16 @@ pub(super) async fn run(database: &DatabaseArgs, args: StatusArgs) -> anyhow::Re
     if partings.is_empty() { Ok(()) } else { Err(VerificationFailed(partings.join("\n")).into()) }
 }
 
-async fn look(chain: &Chain, args: &StatusArgs, open: &Open) -> anyhow::Result<Status> {
-    let oracle = args.contract.oracle;
+/// Asks the contract and the outbox.
+pub(super) async fn look(
+    chain: &Chain,
+    oracle: Address,
+    pool: &PgPool,
+    max_age: u64,
+) -> anyhow::Result<Status> {
     let council = Council::read(chain, oracle).await?;
     let head = chain.head().await?;
-    let pool = open.oracle().await?;
-    let reports = newest_reports(&pool).await?;
+    let reports = newest_reports(pool).await?;
     let entities: Vec<EntityKey> = reports.iter().map(|(entity, _)| *entity).collect();
     let words = read_words(chain, oracle, &entities).await?;
     let (mut current, mut behind, mut missing, mut stale) = (0, 0, 0, 0);
@@ -132,10 +141,10 @@ async fn look(chain: &Chain, args: &StatusArgs, open: &Open) -> anyhow::Result<S
         }
         published_position = stored.log_pos.max(published_position);
         let age = head.time.saturating_sub(stored.as_of);
-        stale += usize::from(age > args.max_age);
+        stale += usize::from(age > max_age);
         oldest_age_seconds = Some(age.max(oldest_age_seconds.unwrap_or_default()));
     }
-    let outbox = Outbox::open(&pool, chain, oracle).await.map_err(PublishError::from)?;
+    let outbox = Outbox::open(pool, chain, oracle).await.map_err(PublishError::from)?;
     let (due, oldest_due_position) = outbox.due(head.time).await?;
     let batches = outbox.open_batches().await?;
     let open_batches = batches.into_iter().map(|open| OpenBatch {
@@ -174,6 +183,37 @@ async fn look(chain: &Chain, args: &StatusArgs, open: &Open) -> anyhow::Result<S
         gas,
         peers: Vec::new(),
     })
+}
+
+impl Status {
+    /// The same as numbers, in the text format of Prometheus.
+    pub(super) fn metrics(&self) -> String {
+        let oracle = format!("chain=\"{}\",oracle=\"{}\"", self.chain_id, self.oracle);
+        let mut text = String::new();
+        let mut gauge = |name: &str, labels: &str, value: String| {
+            let line = format!("assay_oracle_{name}{{{oracle}{labels}}} {value}\n");
+            text.push_str(&line);
+        };
+        for (state, count) in [
+            ("current", self.current),
+            ("behind", self.behind),
+            ("missing", self.missing),
+            ("stale", self.stale),
+        ] {
+            gauge("ratings", &format!(",state=\"{state}\""), count.to_string());
+        }
+        let oldest = self.oldest_age_seconds.unwrap_or_default();
+        gauge("oldest_age_seconds", "", oldest.to_string());
+        gauge("due", "", self.due.to_string());
+        gauge("open_batches", "", self.open_batches.len().to_string());
+        gauge("paused", "", u8::from(self.paused).to_string());
+        gauge("published_position", "", self.published_position.to_string());
+        for account in &self.gas {
+            let label = format!(",account=\"{}\"", account.address);
+            gauge("gas_wei", &label, account.balance_wei.to_string());
+        }
+        text
+    }
 }
 
 fn told(status: &Status) -> String {

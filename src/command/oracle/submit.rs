@@ -7,7 +7,7 @@ use alloy::primitives::{Address, B256};
 use anyhow::{Context as _, bail};
 use assay_oracle::contract::{IRatingOracle, administer, outcomes};
 use assay_oracle::share::Share;
-use assay_oracle::{Ballot, Council, Peer};
+use assay_oracle::{Ballot, Council, OracleId, Peer};
 use clap::Args;
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(in crate::command) struct SubmitArgs {
 }
 
 pub(super) async fn run(args: SubmitArgs) -> anyhow::Result<()> {
-    let key = args.payer.key()?;
+    let key = args.payer.key().await?;
     let chain = args.contract.connect().await?;
     let mut shares = Vec::new();
     for path in &args.files {
@@ -44,7 +44,7 @@ pub(super) async fn run(args: SubmitArgs) -> anyhow::Result<()> {
         shares.extend(found);
     }
     if let Some(position) = args.position {
-        shares.extend(collect(&parse_peers(&args.peer)?, position).await);
+        shares.extend(collect(&parse_peers(&args.peer)?, args.contract.id(), position).await);
     }
     let oracle = args.contract.id();
     let council = Council::read(&chain, oracle.address).await?;
@@ -85,11 +85,11 @@ pub(super) async fn run(args: SubmitArgs) -> anyhow::Result<()> {
 }
 
 /// Asks each node; the first that answers chooses the deadline.
-async fn collect(peers: &[Peer], position: u64) -> Vec<Share> {
+async fn collect(peers: &[Peer], oracle: OracleId, position: u64) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
     for peer in peers {
         let deadline = shares.first().map(|share| share.deadline);
-        match peer.shares(position, deadline).await {
+        match peer.shares(oracle, position, deadline).await {
             Ok(found) => shares.extend(found),
             Err(error) => tracing::warn!(%error, "no signatures"),
         }
@@ -100,7 +100,7 @@ async fn collect(peers: &[Peer], position: u64) -> Vec<Share> {
 /// The batches that enough signers have signed. What no signer has signed does not count.
 fn decide<'a>(
     council: &'a Council,
-    oracle: assay_oracle::OracleId,
+    oracle: OracleId,
     shares: &[Share],
 ) -> anyhow::Result<Vec<(Share, Ballot<'a>)>> {
     let mut ballots: BTreeMap<B256, (Share, Ballot<'a>)> = BTreeMap::new();

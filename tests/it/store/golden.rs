@@ -348,5 +348,12 @@ fn our_own() -> Vec<Event> {
             assessment_hash: v.hash(),
         }),
         Event::BlocksRestored { restored: vec![v.hash()] },
+        Event::RatingStored {
+            oracle: v.address(),
+            entity_key: v.hash(),
+            seq: v.block(),
+            word: v.amount(),
+            tx_hash: v.hash(),
+        },
     ]
 }
