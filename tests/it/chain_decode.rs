@@ -45,7 +45,7 @@ fn emit(contract: Contract, declaration: &str, values: &[DynSolValue]) -> ChainL
     log(address_of(contract), &topics, data)
 }
 
-fn encode(event: &AbiEvent, values: &[DynSolValue]) -> (Vec<B256>, Vec<u8>) {
+pub(crate) fn encode(event: &AbiEvent, values: &[DynSolValue]) -> (Vec<B256>, Vec<u8>) {
     let mut topics = vec![event.selector()];
     let mut body = Vec::new();
     for (input, value) in event.inputs.iter().zip(values) {
@@ -81,7 +81,7 @@ fn set(avs: u8, id: u64) -> DynSolValue {
 }
 
 /// A value of a type, different for each seed.
-fn sample(ty: &DynSolType, seed: &mut u64) -> DynSolValue {
+pub(crate) fn sample(ty: &DynSolType, seed: &mut u64) -> DynSolValue {
     *seed += 1;
     let word = keccak256(seed.to_be_bytes());
     let several = |ty: &DynSolType, count: u64, seed: &mut u64| {

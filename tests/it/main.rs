@@ -12,6 +12,7 @@ mod cluster;
 mod demo;
 mod graphql;
 mod ledger;
+mod lrt;
 mod mock_node;
 mod oracle;
 mod oracle_command;
