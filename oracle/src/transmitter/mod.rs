@@ -3,35 +3,29 @@
 //! At most one batch of a gas key is not yet in a block, so a nonce never waits behind another
 //! batch's fee. A turn may end anywhere, by an error or by death: the next one starts from what
 //! the outbox holds.
+//! Read on in `look` (what the chain says of a batch) and `sign` (whose signatures it gets).
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+mod look;
+mod sign;
+
+use std::time::Instant;
 
 use alloy::consensus::TxEip1559;
 use alloy::eips::Encodable2718;
-use alloy::primitives::{Bytes, FixedBytes, TxKind, U256};
-use alloy::rpc::types::BlockNumberOrTag;
+use alloy::primitives::{Bytes, TxKind, U256};
 use alloy::sol_types::SolCall;
-use assay_domain::Word;
 use sqlx::PgPool;
-use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::batch::{Batch, OracleId};
 use crate::chain::{Chain, ChainError, Head};
-use crate::contract::{IRatingOracle, SkipReason, outcomes, read_words, read_words_at};
-use crate::council::{Ballot, Council};
+use crate::contract::IRatingOracle;
 use crate::duties;
-use crate::guard::{self, GuardError};
-use crate::key::{GasKey, KeyError, RatingSigner};
+use crate::key::GasKey;
 use crate::node::connect_to_oracle;
-use crate::outbox::{Attempt, Leadership, OpenBatch, Outbox, Outcome, position_of};
-use crate::outcome::judge;
-use crate::peer::Peer;
-use crate::policy::{Finality, Policy};
+use crate::outbox::{Attempt, Leadership, OpenBatch, Outbox, Outcome};
+use crate::policy::Policy;
 use crate::publish::{Progress, Publication, PublishError, Published, Stage};
-use crate::report::{EntityKey, Report};
-use crate::share::{Dissent, Share};
 use crate::submission::{Fees, Inclusion, Intent, Landing, Observation, Phase, Step, Submission};
 
 /// State changes of a batch in a turn at most: due, signed, sent, included, final.
@@ -188,152 +182,6 @@ impl Transmitter {
         Ok(())
     }
 
-    async fn observe(&self, open: &OpenBatch, head: Head) -> Result<Observation, PublishError> {
-        let unspent = Observation::Unspent { head: head.number, time: head.time };
-        let (Some(nonce), Some(sender)) = (open.nonce, open.sender) else {
-            let epoch = self.chain.call(self.oracle.address, &IRatingOracle::epochCall {}).await?;
-            return Ok(match self.landed(open, head).await? {
-                _ if epoch != open.epoch => Observation::WouldRevert,
-                Some(is_final) => Observation::Landed { is_final },
-                None => unspent,
-            });
-        };
-        // The count before the receipts: a block in between shows as a receipt.
-        let next_nonce = self.chain.nonce(sender).await?;
-        for attempt in open.attempts.iter().rev() {
-            let Some(receipt) = self.chain.receipt(attempt.tx_hash).await? else { continue };
-            let landing = match (attempt.intent, receipt.is_success) {
-                (Intent::Publish, true) => Landing::Stored,
-                (Intent::Publish, false) => Landing::Reverted,
-                (Intent::Cancel, _) => Landing::Cancelled,
-            };
-            let (number, hash) = (receipt.block_number, receipt.block_hash);
-            let at = Inclusion { number, hash, landing };
-            return Ok(if self.is_final(number, head).await? {
-                Observation::Final(at)
-            } else {
-                Observation::Included(at)
-            });
-        }
-        Ok(if next_nonce > nonce { Observation::SpentElsewhere } else { unspent })
-    }
-
-    /// Whether the contract holds these ratings, or newer ones, already, and whether for good:
-    /// another node or a stranger was faster.
-    async fn landed(&self, open: &OpenBatch, head: Head) -> Result<Option<bool>, PublishError> {
-        let entities: Vec<EntityKey> =
-            open.batch.reports().iter().map(|report| report.entity()).collect();
-        let holds_all = async |at| {
-            let words = match read_words_at(&self.chain, self.oracle.address, &entities, at).await {
-                // The contract is younger than that block.
-                Err(ChainError::NoContract { .. }) => return Ok(false),
-                words => words?,
-            };
-            let pairs = open.batch.reports().iter().zip(words);
-            let holds = |(report, word): (&Report, U256)| {
-                Word::unpack(word).is_ok_and(|word| word.fields().seq >= report.seq())
-            };
-            Ok::<_, PublishError>(pairs.into_iter().all(holds))
-        };
-        if !holds_all(BlockNumberOrTag::Latest).await? {
-            return Ok(None);
-        }
-        let settled = match self.policy.finality {
-            Finality::Confirmations(0) => return Ok(Some(true)),
-            Finality::Confirmations(depth) => head.number.saturating_sub(depth),
-            Finality::Tag => self.chain.finalized_number().await?,
-        };
-        Ok(Some(holds_all(settled.into()).await?))
-    }
-
-    async fn is_final(&self, number: u64, head: Head) -> Result<bool, PublishError> {
-        Ok(match self.policy.finality {
-            Finality::Confirmations(0) => true,
-            Finality::Confirmations(depth) => head.number >= number.saturating_add(depth),
-            Finality::Tag => self.chain.finalized_number().await? >= number,
-        })
-    }
-
-    /// Clears each key with the guard, signs, asks the peers for what is missing, and stores the
-    /// quorum. Too few signatures: the batch waits, and they are asked again.
-    async fn sign(&mut self, open: &mut OpenBatch) -> Result<(), PublishError> {
-        let council = self.council().await?;
-        let (epoch, deadline) = (open.epoch, open.submission.deadline);
-        let message = open.batch.message(epoch, deadline).map_err(KeyError::from)?;
-        let position = match open.batch.reports().first() {
-            Some(first) => position_of(&self.pool, first.entity(), first.seq()).await?,
-            None => return Ok(()),
-        };
-        let mut ballot = Ballot::new(&council, self.oracle.digest(&message));
-        let ours = |address| self.publication.signers.iter().find(|key| key.address() == address);
-        for signer in council.signers.iter().filter_map(|address| ours(*address)) {
-            if ballot.is_decided() {
-                break;
-            }
-            let (address, batch) = (signer.address(), &open.batch);
-            let cleared = match guard::clear_in_order(&self.pool, address, position, batch).await {
-                Ok(cleared) => cleared,
-                Err(GuardError::NotSafe(fault)) => {
-                    let (entity, seq) = fault.report();
-                    warn!(entity.key = %entity, entity.seq = seq, %fault, "report refused");
-                    if !self.publication.peers.is_empty() {
-                        // Without this report it would be another batch than the peers'.
-                        continue;
-                    }
-                    self.outbox.refuse(entity, seq, &fault.to_string()).await?;
-                    let (next, _) =
-                        open.submission.next(Observation::WouldRevert, self.policy.patience);
-                    self.outbox.release(open.id, &next, None).await?;
-                    open.submission = next;
-                    return Ok(());
-                }
-                Err(other) => return Err(other.into()),
-            };
-            self.tell(Stage::Cleared, open);
-            let signature = signer.sign(&cleared, self.oracle, epoch, deadline).await?;
-            ballot.count(FixedBytes(signature.as_erc2098()));
-        }
-        let mut refusals = Vec::new();
-        if !ballot.is_decided() {
-            let peers = &self.publication.peers;
-            refusals = poll(peers, self.oracle, &open.batch, position, deadline, &mut ballot).await;
-        }
-        let Some(quorum) = ballot.quorum() else {
-            let (found, expected) = (ballot.votes(), council.threshold);
-            let refusals = refusals.join("; ");
-            warn!(batch.id = open.id, position, found, expected, refusals, "too few signatures");
-            let said =
-                format!("{found} of {expected} signatures at position {position}: {refusals}");
-            self.last_refusal = Some(said);
-            return Ok(());
-        };
-        let (next, _) = open.submission.next(Observation::Signed, self.policy.patience);
-        self.outbox.store_quorum(open.id, &quorum, &next).await?;
-        open.submission = next;
-        self.tell(Stage::Signed, open);
-        debug!(batch.id = open.id, "batch signed");
-        Ok(())
-    }
-
-    /// Whether those whose turn is before ours have had time to send. The order changes with the
-    /// batch; nobody depends on anybody keeping it.
-    async fn is_our_turn(&mut self, open: &OpenBatch) -> Result<bool, PublishError> {
-        if self.publication.peers.is_empty() {
-            return Ok(true);
-        }
-        let signers = self.council().await?.signers;
-        let is_ours = |address| self.publication.signers.iter().any(|key| key.address() == address);
-        let ours = signers.iter().position(|address| is_ours(*address)).unwrap_or(signers.len());
-        let first = open.batch.root().last().copied().map_or(0, usize::from);
-        let rank = (ours + first) % signers.len().max(1);
-        let since = match self.waiting {
-            Some((id, since)) if id == open.id => since,
-            _ => self.waiting.insert((open.id, Instant::now())).1,
-        };
-        let turn = Duration::from_secs(self.policy.turn_seconds);
-        Ok(since.elapsed() >= turn * u32::try_from(rank).unwrap_or(u32::MAX))
-    }
-
     /// Makes the first transaction of a batch.
     async fn prepare(&mut self, open: &mut OpenBatch, head: Head) -> Result<(), PublishError> {
         if !self.is_our_turn(open).await? {
@@ -488,53 +336,6 @@ impl Transmitter {
         Ok(())
     }
 
-    /// What became of each report: decided by the contract's slots, and by its log only where the
-    /// slot has moved on.
-    async fn outcomes(
-        &self,
-        open: &OpenBatch,
-        phase: Phase,
-    ) -> Result<Vec<(EntityKey, Outcome)>, PublishError> {
-        let reports = open.batch.reports();
-        let by_others = phase == Phase::Abandoned;
-        let is_stored = matches!(phase, Phase::Final(at) if at.landing == Landing::Stored);
-        if !is_stored && !by_others {
-            let released = Outcome::Released { retry_at: None };
-            return Ok(reports.iter().map(|report| (report.entity(), released)).collect());
-        }
-        let entities: Vec<EntityKey> = reports.iter().map(|report| report.entity()).collect();
-        let words = read_words(&self.chain, self.oracle.address, &entities).await?;
-        let logged = self.logged(open).await?;
-        let mut outcomes = Vec::with_capacity(reports.len());
-        for (report, word) in reports.iter().zip(words) {
-            let stored = Word::unpack(word).ok();
-            let skip = logged.get(&(report.entity(), report.seq())).copied();
-            let outcome = judge(report.word(), stored, skip).ok_or_else(|| {
-                let found = format!("{word:#x} after seq {} was rated", report.seq());
-                ChainError::Malformed { method: "eth_call", found }
-            })?;
-            if outcome == Outcome::Refused {
-                let (entity, seq) = (report.entity(), report.seq());
-                warn!(entity.key = %entity, entity.seq = seq, ?skip, "rating refused on chain");
-            }
-            outcomes.push((report.entity(), outcome));
-        }
-        Ok(outcomes)
-    }
-
-    async fn logged(
-        &self,
-        open: &OpenBatch,
-    ) -> Result<BTreeMap<(EntityKey, u32), Option<SkipReason>>, PublishError> {
-        for attempt in open.attempts.iter().rev() {
-            if let Some(receipt) = self.chain.receipt(attempt.tx_hash).await? {
-                let found = outcomes(&receipt, self.oracle.address);
-                return Ok(found.map(|(entity, seq, skip)| ((entity, seq), skip)).collect());
-            }
-        }
-        Ok(BTreeMap::new())
-    }
-
     async fn count(&mut self, open: &OpenBatch, at: Inclusion) -> Result<(), PublishError> {
         if at.landing == Landing::Stored {
             let rated = self.logged(open).await?.into_values().filter(Option::is_none).count();
@@ -545,18 +346,6 @@ impl Transmitter {
         info!(batch.id = id, block.number = at.number, ?landing, "batch included");
         self.tell(Stage::Included, open);
         Ok(())
-    }
-
-    /// Who may sign, once it is sure that with our keys and peers a quorum is possible at all.
-    async fn council(&self) -> Result<Council, PublishError> {
-        let council = Council::read(&self.chain, self.oracle.address).await?;
-        let is_appointed = |key: &&RatingSigner| council.signers.contains(&key.address());
-        let found = self.publication.signers.iter().filter(is_appointed).count();
-        if self.publication.peers.is_empty() && found < usize::from(council.threshold) {
-            let (epoch, expected) = (council.epoch, council.threshold);
-            return Err(PublishError::NoQuorum { epoch, expected, found });
-        }
-        Ok(council)
     }
 
     fn tell(&self, stage: Stage, open: &OpenBatch) {
@@ -575,52 +364,4 @@ fn push_input(open: &OpenBatch) -> Option<Bytes> {
         deadline: message.deadline,
     };
     Some(call.abi_encode().into())
-}
-
-/// Asks all peers at once for their signatures. Returns what spoke against each that gave none.
-async fn poll(
-    peers: &[Peer],
-    oracle: OracleId,
-    batch: &Batch,
-    position: u64,
-    deadline: u64,
-    ballot: &mut Ballot<'_>,
-) -> Vec<String> {
-    let mut asked = JoinSet::new();
-    for peer in peers.iter().cloned() {
-        asked.spawn(async move {
-            let answer = peer.shares(oracle, position, Some(deadline)).await;
-            (peer, answer)
-        });
-    }
-    let mut refusals = Vec::new();
-    while let Some(answered) = asked.join_next().await {
-        let Ok((peer, answer)) = answered else { continue };
-        match answer {
-            Ok(shares) => {
-                let counted = shares.iter().filter(|share| ballot.count(share.signature).is_some());
-                if counted.count() == 0 {
-                    refusals.push(format!("{peer}: {}", dissent(batch, &shares)));
-                }
-            }
-            Err(error) => refusals.push(error.to_string()),
-        }
-    }
-    refusals
-}
-
-/// In what a peer's batch differs from ours, or why its signatures do not count.
-fn dissent(ours: &Batch, shares: &[Share]) -> String {
-    let batches: Vec<Batch> = shares.iter().filter_map(|share| share.batch().ok()).collect();
-    let is_ours =
-        |report: &Report| ours.reports().iter().any(|our| our.entity() == report.entity());
-    // A position with many ratings has several batches: the one that is about the same entities.
-    let same = batches.iter().find(|batch| batch.reports().iter().any(is_ours));
-    let Some(theirs) = same.or(batches.first()) else {
-        return "it has no batch there".to_owned();
-    };
-    match Dissent::first(ours, theirs) {
-        Some(difference) => difference.to_string(),
-        None => "it signs with no key that counts, or for another contract or epoch".to_owned(),
-    }
 }
