@@ -554,7 +554,7 @@ pub enum Event {
         word: U256,
         /// The transaction, whoever sent it.
         tx_hash: B256,
-    } = 205,
+    } = 220,
 }
 
 /// `IDelegationManagerTypes.Withdrawal`.

@@ -266,7 +266,7 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
         let _: Value = node.raw_request("anvil_mine".into(), json!(["0x60"])).await.unwrap();
     }
     let pool = nodes[1].database.pool().await;
-    let told = "SELECT (SELECT count(*) FROM event_store.events WHERE kind = 205),
+    let told = "SELECT (SELECT count(*) FROM event_store.events WHERE kind = 220),
         (SELECT count(*) FROM read_model.publications WHERE status = 'final')";
     wait_until("ratings on chain are events", async || {
         let (events, rows): (i64, i64) = sqlx::query_as(told).fetch_one(&pool).await.unwrap();
