@@ -25,6 +25,8 @@ use crate::special;
 
 /// Losses above this many bp count as significant: 1 % of what is rated.
 pub const SIGNIFICANT_LOSS_BP: u16 = 100;
+/// A basis point of a product of two shares in ppt.
+const PPT_SQUARED_PER_BP: u128 = PPT_ONE as u128 * PPT_ONE as u128 / 10_000;
 /// First-loss reserves for which the holder's loss is shown, bp.
 const RESERVES_BP: [u16; 4] = [0, 50, 100, 300];
 /// The curve of exceedance: to each of these losses in bp, in steps of the second number.
@@ -132,16 +134,20 @@ fn block(
         })
         .collect();
     let severity = on_grid(CELLS, &losses).ok()?;
-    let hazard = match found.rate {
+    let id = BlockId::new(found.id.clone()).ok()?;
+    Block::new(id, hazard(found), float(beta(found.class, methodology).0), severity).ok()
+}
+
+/// How often the event happens.
+fn hazard(found: &LossBlock) -> Hazard {
+    match found.rate {
         Some(rate) => Hazard::Predictive { shape: float(rate.shape.0), years: float(rate.rate.0) },
         None if found.hazard >= Ppt::ONE => Hazard::Fixed(Probability::ONE),
         None => {
             let p = found.hazard.0 as f64 / PPT_ONE as f64;
             Hazard::Rate { per_year: -special::ln_1p(-p) }
         }
-    };
-    let id = BlockId::new(found.id.clone()).ok()?;
-    Block::new(id, hazard, float(beta(found.class, methodology).0), severity).ok()
+    }
 }
 
 /// What an event takes of the exposure, with probabilities that sum to one.
@@ -179,24 +185,87 @@ fn beta(class: LossClass, methodology: &Methodology) -> Atto {
     }
 }
 
-/// P(one-year loss > 1 % of what is rated), from the exact distribution. Where the blocks are too
-/// many for it, the upper bound: any event in a block whose mean loss is above 1 %.
+/// P(one-year loss > 1 % of what is rated), as the exact distribution has it: the same fold on the
+/// same grid, in doubles, of the cells up to 1 % alone. It is asked of every entity every day.
 #[must_use]
 pub fn loss_above_one_percent(profile: &LossProfile, methodology: &Methodology) -> Ppt {
-    match loss_model(profile, None, methodology) {
-        Ok(model) => Ppt(model.probability_above(SIGNIFICANT_LOSS_BP).to_ppt()),
-        Err(_) => bound_above_one_percent(profile),
+    let blocks: Vec<SmallLosses> = profile
+        .blocks()
+        .iter()
+        .filter(|block| block.exposure > Ppt::ZERO)
+        .map(|block| SmallLosses::of(block, methodology))
+        .collect();
+    let below = Factor::GammaUnitVariance.nodes().into_iter().fold(0.0, |sum, node| {
+        sum + double(node.weight) * below_one_percent(&blocks, node.climate)
+    });
+    Ppt(Probability::from_f64((1.0 - below).clamp(0.0, 1.0)).map_or(PPT_ONE, Probability::to_ppt))
+}
+
+/// The losses of a block that are no significant loss by themselves.
+struct SmallLosses {
+    hazard: Hazard,
+    beta: f64,
+    /// Probability, of the event, that it costs nothing on the grid.
+    nothing: f64,
+    /// Cells up to 1 % and their probabilities.
+    cells: Vec<(usize, f64)>,
+}
+
+impl SmallLosses {
+    fn of(found: &LossBlock, methodology: &Methodology) -> Self {
+        let mut small = Self {
+            hazard: hazard(found),
+            beta: float(beta(found.class, methodology).0),
+            nothing: 0.0,
+            cells: Vec::new(),
+        };
+        for (share, p) in shares(found, true, methodology) {
+            let loss = u128::from(share.0).saturating_mul(found.exposure.0.into());
+            // Cells and parts of one, which go to the next cell in proportion.
+            let (cell, part) = (loss / PPT_SQUARED_PER_BP, loss % PPT_SQUARED_PER_BP);
+            let upper = part as f64 / PPT_SQUARED_PER_BP as f64;
+            let p = double(p);
+            small.add(cell, p * (1.0 - upper));
+            small.add(cell.saturating_add(1), p * upper);
+        }
+        small
+    }
+
+    fn add(&mut self, cell: u128, p: f64) {
+        match usize::try_from(cell) {
+            Ok(0) => self.nothing += p,
+            Ok(cell) if cell <= usize::from(SIGNIFICANT_LOSS_BP) && p > 0.0 => {
+                self.cells.push((cell, p));
+            }
+            _ => {}
+        }
     }
 }
 
-fn bound_above_one_percent(profile: &LossProfile) -> Ppt {
-    let one_percent = Ppt(PPT_ONE / 100);
-    let quiet = profile
-        .blocks()
-        .iter()
-        .filter(|block| block.severity.times(block.exposure) > one_percent)
-        .fold(Ppt::ONE, |quiet, block| quiet.times(block.hazard.complement()));
-    quiet.complement()
+fn below_one_percent(blocks: &[SmallLosses], climate: f64) -> f64 {
+    let mut cells = [0.0; SIGNIFICANT_LOSS_BP as usize + 1];
+    if let Some(first) = cells.first_mut() {
+        *first = 1.0;
+    }
+    for block in blocks {
+        let p = double(block.hazard.probability(block.beta, climate));
+        let stays = 1.0 - p * (1.0 - block.nothing);
+        // Downwards, so that what is read is still as it was.
+        for cell in (0..cells.len()).rev() {
+            let arrives = block.cells.iter().fold(0.0, |sum, (loss, share)| {
+                let from = cell.checked_sub(*loss).and_then(|from| cells.get(from));
+                sum + p * share * from.copied().unwrap_or(0.0)
+            });
+            if let Some(mass) = cells.get_mut(cell) {
+                *mass = *mass * stays + arrives;
+            }
+        }
+    }
+    cells.iter().fold(0.0, |sum, mass| sum + mass)
+}
+
+fn double(p: Probability) -> f64 {
+    p.to_q127() as f64 / Probability::ONE.to_q127() as f64
 }
 
 /// The figures of a loss distribution. Amounts are ppt of net asset value, or bp where they are

@@ -15,6 +15,7 @@ mod model_surveillance;
 mod scores;
 mod special;
 mod state;
+mod tail;
 mod vectors;
 mod vectors_loss;
 mod vectors_models;

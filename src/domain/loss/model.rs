@@ -107,19 +107,6 @@ impl LossModel {
         LossDistribution::mix(conditional)
     }
 
-    /// P(loss > `cell` bp), without the rest of the distribution: the same as
-    /// [`LossDistribution::probability_above`] of [`Self::distribution`], at a fraction of its cost.
-    pub fn probability_above(&self, cell: u16) -> Probability {
-        let kept = usize::from(cell.min(CELLS));
-        let up_to = self.factor.nodes().into_iter().fold(Probability::ZERO, |sum, node| {
-            let (cells, _) = fold_to(kept.saturating_add(1), self.blocks.iter(), node);
-            let mass = cells.iter().take(kept.saturating_add(1));
-            let mass = mass.fold(0_u128, |sum, mass| sum.saturating_add(*mass));
-            sum.plus(Probability::from_q127(mass).times(node.weight))
-        });
-        up_to.complement()
-    }
-
     /// What each block adds to the expected loss, in the order of their ids.
     pub fn losses_by_block(&self) -> Vec<BlockLoss> {
         let nodes = self.factor.nodes();
@@ -135,16 +122,7 @@ impl LossModel {
 
 /// The distribution given one climate, in units of 2⁻¹²⁷, and its highest reachable cell.
 pub(super) fn fold<'a>(blocks: impl Iterator<Item = &'a Block>, node: Node) -> (Vec<u128>, usize) {
-    fold_to(usize::from(CELLS), blocks, node)
-}
-
-/// The same with all losses from cell `last` on in that cell.
-fn fold_to<'a>(
-    last: usize,
-    blocks: impl Iterator<Item = &'a Block>,
-    node: Node,
-) -> (Vec<u128>, usize) {
-    let mut cells = vec![0; last.saturating_add(1)];
+    let mut cells = vec![0; usize::from(CELLS).saturating_add(1)];
     if let Some(first) = cells.first_mut() {
         *first = Probability::ONE.to_q127();
     }

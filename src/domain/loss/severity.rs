@@ -105,10 +105,12 @@ pub fn round_to_grid(amounts: &[U256], total_bp: u16) -> Vec<u16> {
 
 /// ⌊exposure · share⌋ and the share of the next cell that keeps the mean.
 fn split(exposure_bp: u16, share: Probability) -> (u16, Probability) {
-    let one = U256::from(Probability::ONE.to_q127());
-    let loss = U256::from(share.to_q127()).saturating_mul(U256::from(exposure_bp));
-    let whole = loss.checked_div(one).unwrap_or_default();
-    let rest = loss.checked_rem(one).unwrap_or_default();
-    let above = Probability::from_q127(u128::try_from(rest).unwrap_or_default());
+    // share · exposure has 127 bits after the point and at most 14 before: it is done in halves.
+    let share = share.to_q127();
+    let low = (share & u128::from(u64::MAX)).wrapping_mul(exposure_bp.into());
+    let high = (share >> 64).wrapping_mul(exposure_bp.into()).wrapping_add(low >> 64);
+    let whole = high >> 63;
+    let rest = (high & u128::from(u64::MAX >> 1)) << 64 | (low & u128::from(u64::MAX));
+    let above = Probability::from_q127(rest);
     (u16::try_from(whole).unwrap_or(CELLS), above)
 }
