@@ -6,10 +6,12 @@
 //! The library never knows the API or the signer: the binary wires them (`command`).
 
 pub mod archive;
+pub mod attestation;
 pub mod chain;
 pub mod cluster;
 pub mod db;
 pub mod event_store;
+pub mod intake;
 pub mod projection;
 pub mod rater;
 pub mod rating;

@@ -1,4 +1,5 @@
-//! Keys: what signs ratings and what pays gas are two types, so that they cannot be mixed up.
+//! Keys: what signs ratings, what signs attestations and what pays gas are three types, so that
+//! they cannot be mixed up.
 //!
 //! A rating key signs only what the guard has cleared and never holds ether; the gas key signs
 //! only transactions and has no say in a rating. Keys come from encrypted files or from a wallet
@@ -146,6 +147,40 @@ impl RatingSigner {
     }
 }
 
+/// A key that signs attestations.
+#[derive(Clone)]
+pub struct AttestationKey(Key);
+
+impl AttestationKey {
+    /// A key in an encrypted version 3 keystore, as `geth` and `cast wallet` write them.
+    pub fn from_keystore(keystore: &Path, password: &Path) -> Result<Self, KeyError> {
+        Ok(Self::from_signer(decrypt(keystore, password)?))
+    }
+
+    /// A wallet that speaks alloy's `Signer`.
+    pub fn from_signer(signer: impl Signer + Send + Sync + 'static) -> Self {
+        Self(Key(Arc::new(signer)))
+    }
+
+    /// Whose word it is.
+    pub fn address(&self) -> Address {
+        self.0.0.address()
+    }
+
+    /// Signs typed data whose digest is `digest`, and checks what comes back.
+    pub async fn sign(&self, typed: &TypedData, digest: &B256) -> Result<Signature, KeyError> {
+        let signer = self.address();
+        let signature = self
+            .0
+            .0
+            .sign_dynamic_typed_data(typed)
+            .await
+            .map_err(|source| KeyError::Wallet { signer, source })?;
+        check(&signature, digest, signer)?;
+        Ok(signature.normalized_s())
+    }
+}
+
 impl GasKey {
     /// A key in an encrypted version 3 keystore, as `geth` and `cast wallet` write them.
     pub fn from_keystore(keystore: &Path, password: &Path) -> Result<Self, KeyError> {
@@ -187,7 +222,7 @@ macro_rules! show_address_only {
     )+};
 }
 
-show_address_only!(RatingSigner, GasKey);
+show_address_only!(RatingSigner, AttestationKey, GasKey);
 
 fn check(signature: &Signature, hash: &B256, signer: Address) -> Result<(), KeyError> {
     let found = signature.recover_address_from_prehash(hash).ok();

@@ -26,7 +26,7 @@ pub mod submission;
 mod transmitter;
 
 pub use batch::{Batch, OracleId};
-pub use key::{GasKey, RatingSigner};
+pub use key::{AttestationKey, GasKey, KeyError, RatingSigner};
 pub use policy::{Finality, Policy};
 pub use publish::{Observer, Publication, Published, publish_once, run};
 pub use report::{EntityKey, Report};

@@ -1,6 +1,7 @@
 //! What the binary can be asked to do, a file each. Wires the crates together; nobody imports it.
 
 mod archive;
+mod attest;
 mod database;
 mod demo;
 mod feed;
@@ -10,6 +11,7 @@ mod progress;
 mod query;
 mod run;
 mod story;
+mod stress;
 mod table;
 mod verify;
 
@@ -49,10 +51,14 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Throw the read model away and write it anew from the log.
     Rebuild,
+    /// Sign a message (a claim, a registration), or record a signed one in the log.
+    Attest(attest::AttestArgs),
     /// Write an Assay archive from `eth_getLogs` objects.
     Archive(archive::ArchiveArgs),
     /// The exact loss distribution of blocks in a JSON file.
     Loss(loss::LossArgs),
+    /// What the ratings would be if something happened.
+    Stress(stress::StressArgs),
     /// Print the GraphQL schema.
     Schema,
 }
@@ -66,8 +72,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Query(query) => query::run(&args.database, query).await,
         Command::Verify(verify) => verify::run(&args.database, verify).await,
         Command::Rebuild => verify::rebuild(&args.database).await,
+        Command::Attest(attest) => attest::run(&args.database, attest).await,
         Command::Archive(archive) => archive::run(archive),
         Command::Loss(loss) => loss::run(loss),
+        Command::Stress(stress) => stress::run(&args.database, stress).await,
         Command::Schema => {
             say(&assay_graphql::sdl());
             Ok(())

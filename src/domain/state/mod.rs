@@ -8,6 +8,7 @@ pub mod allocation;
 pub mod experience;
 pub mod operator;
 pub mod operator_set;
+pub mod registry;
 pub mod slashing;
 pub mod staker;
 
@@ -38,6 +39,8 @@ pub struct ChainState {
     pub first_epoch: Option<u64>,
     /// Last block folded.
     pub block_number: u64,
+    /// Its time, seconds since the Unix epoch.
+    pub time: u64,
     /// Operators that any event named.
     pub operators: BTreeMap<OperatorId, Operator>,
     /// AVSs that any event named.
@@ -56,6 +59,8 @@ pub struct ChainState {
     pub incidents: Vec<Incident>,
     /// Time at risk, epoch by epoch.
     pub experience: experience::Experience,
+    /// Who may attest, and what stands.
+    pub registry: registry::Registry,
     /// Whether any membership of an operator in a set is in the log.
     pub has_memberships: bool,
     /// Whether any strategy of a set is in the log.
@@ -105,6 +110,7 @@ impl State {
         }
         if fact.block.number > chain.block_number {
             chain.block_number = fact.block.number;
+            chain.time = fact.block.timestamp;
             chain.fallen.clear();
         }
         chain.first_epoch.get_or_insert(fact.block.epoch());
@@ -240,6 +246,15 @@ impl ChainState {
             }
             _ => {}
         }
+    }
+
+    /// Wei of ether a 1e18 shares of a strategy: one for native ether by definition, else what is
+    /// attested; `None`: unknown.
+    pub fn price(&self, strategy: StrategyId) -> Option<alloy_primitives::U256> {
+        if strategy == experience::BEACON_CHAIN_ETH {
+            return Some(alloy_primitives::U256::from(operator::WAD));
+        }
+        self.registry.prices.get(&strategy).copied()
     }
 
     fn operator(&mut self, operator: OperatorId) -> &mut Operator {

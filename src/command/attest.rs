@@ -1,0 +1,90 @@
+//! `assay attest`: sign a message, or record a signed one.
+
+use std::path::PathBuf;
+
+use alloy::primitives::Bytes;
+use anyhow::{Context as _, bail};
+use assay::attestation::{DOCUMENT_BYTES_MAX, Document, Recorder, record};
+use assay::event_store::Timeliness;
+use assay_oracle::AttestationKey;
+use clap::Args;
+use serde_json::json;
+
+use super::database::DatabaseArgs;
+
+#[derive(Debug, Args)]
+pub(super) struct AttestArgs {
+    /// The message: {"chainId", "message", "signer", "signature"}.
+    file: PathBuf,
+    /// Sign it and print it with its signature, instead of recording it.
+    #[arg(long, requires = "keystore", conflicts_with = "typed_data")]
+    sign: bool,
+    /// Keystore of the key that signs.
+    #[arg(long, requires = "password_file")]
+    keystore: Option<PathBuf>,
+    /// File with the password of the keystore, readable by its owner alone.
+    #[arg(long)]
+    password_file: Option<PathBuf>,
+    /// Print the EIP-712 typed data for another wallet; the file names the signer.
+    #[arg(long)]
+    typed_data: bool,
+    /// Take a message that should have counted already, and make every rating anew.
+    #[arg(long, conflicts_with_all = ["sign", "typed_data"])]
+    restate: bool,
+    /// Say where it was recorded as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(database: &DatabaseArgs, args: AttestArgs) -> anyhow::Result<()> {
+    let length = std::fs::metadata(&args.file)
+        .with_context(|| format!("cannot read {}", args.file.display()))?
+        .len();
+    if length > u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX) {
+        bail!("{} has {length} bytes, at most {DOCUMENT_BYTES_MAX} are taken", args.file.display());
+    }
+    let text = super::read_file(&args.file)?;
+    let mut document = Document::parse(text.as_bytes())
+        .with_context(|| format!("cannot use {}", args.file.display()))?;
+    if args.typed_data {
+        let signer = document.signer.context("the file must name the signer")?;
+        super::say(&serde_json::to_string_pretty(&document.typed_data(signer))?);
+        return Ok(());
+    }
+    if args.sign {
+        let (Some(keystore), Some(password)) = (&args.keystore, &args.password_file) else {
+            bail!("--sign needs --keystore and --password-file");
+        };
+        let key = AttestationKey::from_keystore(keystore, password)?;
+        if let Some(fault) = document.message.fault() {
+            bail!("{fault}");
+        }
+        let signer = key.address();
+        let signature = key.sign(&document.typed_data(signer), &document.digest(signer)).await?;
+        document.signer = Some(signer);
+        document.signature = Some(Bytes::from(signature.as_bytes().to_vec()));
+        super::say(&serde_json::to_string_pretty(&document)?);
+        return Ok(());
+    }
+    let timeliness = if args.restate { Timeliness::Restates } else { Timeliness::Required };
+    let open = database.open().await?;
+    let store = open.store().await?;
+    let done = record(&store, document, Recorder::Owner, timeliness).await?;
+    // A process that follows the chain may be rating at this moment: then it does it.
+    if let Err(error) = open.rater().await?.catch_up().await {
+        tracing::warn!(error = %error, "recorded; ratings are not up to date yet");
+    }
+    if args.json {
+        super::say(&serde_json::to_string(&json!({
+            "position": done.position,
+            "digest": done.digest,
+            "countsFromBlock": done.counts_from,
+        }))?);
+    } else {
+        super::say(&format!(
+            "recorded at position {}, counts from the end of block {}\ndigest {}",
+            done.position, done.counts_from, done.digest
+        ));
+    }
+    Ok(())
+}
