@@ -113,8 +113,8 @@ pub enum Refused {
         /// What it is, if that can be told.
         hint: String,
     },
-    /// The first administrator is appointed on the machine that owns the log.
-    #[error("an administrator is appointed with `assay attest`, by the owner of the log")]
+    /// Administrators and methodologies come in on the machine that owns the log.
+    #[error("this is recorded with `assay attest`, by the owner of the log")]
     OwnerOnly,
     /// The log does not take it.
     #[error(transparent)]
@@ -185,7 +185,10 @@ pub async fn record(
 ) -> Result<Record, Refused> {
     let (chain_id, signed) = document.verify()?;
     if recorder == Recorder::Anyone
-        && matches!(signed.message, Message::AdministratorAppointment(_))
+        && matches!(
+            signed.message,
+            Message::AdministratorAppointment(_) | Message::MethodologyAdoption(_)
+        )
     {
         return Err(Refused::OwnerOnly);
     }

@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod attestation;
+pub mod backtest;
 pub mod chain;
 pub mod cluster;
 pub mod db;
@@ -15,4 +16,5 @@ pub mod intake;
 pub mod projection;
 pub mod rater;
 pub mod rating;
+pub mod solver;
 pub mod verify;

@@ -91,6 +91,8 @@ pub struct CaughtUp {
 pub struct Rater {
     store: EventStore,
     methodology: Arc<Methodology>,
+    /// Methodologies that the log may have adopted since.
+    known: Vec<Arc<Methodology>>,
     live: Option<Live>,
 }
 
@@ -121,7 +123,13 @@ pub(crate) struct Checkpoint {
 impl Rater {
     /// A rater that has read nothing yet.
     pub const fn new(store: EventStore, methodology: Arc<Methodology>) -> Self {
-        Self { store, methodology, live: None }
+        Self { store, methodology, known: Vec::new(), live: None }
+    }
+
+    /// With the files of methodologies that the log may have adopted.
+    #[must_use]
+    pub fn knowing(self, known: Vec<Arc<Methodology>>) -> Self {
+        Self { known, ..self }
     }
 
     /// Folds what is new, rates, and commits all that follows.
@@ -216,6 +224,7 @@ impl Rater {
         let start = || {
             let writer = Writer::new(checkpoint);
             let mut engine = Engine::new(self.methodology.clone(), finalized.clone(), seqs, writer);
+            engine.know(&self.known);
             for message in &messages {
                 engine.message(&message.fact);
             }

@@ -23,6 +23,12 @@ pub enum RatingError {
     /// The log contradicts itself.
     #[error("the log contradicts itself; run `assay verify`")]
     Corrupt(#[from] CorruptHistory),
+    /// The log adopted a methodology whose file is not here. Hand it over with `--methodology`.
+    #[error("the log adopted methodology {hash}, whose file is not here: use --methodology FILE")]
+    UnknownMethodology {
+        /// sha256 of the file.
+        hash: B256,
+    },
     /// A rating does not fit the contract's word.
     #[error("the rating of {entity} at block {block} fits no word; please report this")]
     Word {
@@ -51,7 +57,10 @@ pub trait Observer {
 pub struct Engine<O> {
     /// What it tells.
     pub observer: O,
+    /// The one in force.
     methodology: Arc<Methodology>,
+    /// Others that the log may adopt.
+    known: Vec<Arc<Methodology>>,
     state: State,
     canonicalizer: Canonicalizer,
     /// Newest final block of each chain: epochs end up to there.
@@ -77,6 +86,7 @@ impl<O: Observer> Engine<O> {
             observer,
             state: State::default(),
             canonicalizer: Canonicalizer::new(methodology.clock.slot_seconds.clone()),
+            known: vec![methodology.clone()],
             methodology,
             finalized,
             standings,
@@ -84,6 +94,11 @@ impl<O: Observer> Engine<O> {
             due: BTreeSet::new(),
             messages: BTreeMap::new(),
         }
+    }
+
+    /// Makes further methodologies known, which the log may have adopted.
+    pub fn know(&mut self, methodologies: &[Arc<Methodology>]) {
+        self.known.extend(methodologies.iter().cloned());
     }
 
     /// Where the canonical log stands.
@@ -170,6 +185,14 @@ impl<O: Observer> Engine<O> {
         let Some(chain) = self.state.chains.get_mut(&end.chain_id) else { return Ok(()) };
         let events: Vec<&Event> = facts.values().map(|fact| &fact.event).collect();
         let noticed = chain.fold_messages(&events, end.block.timestamp);
+        for event in events {
+            let Event::MethodologyAdopted(signed) = event else { continue };
+            if chain.registry.entitled(event).is_ok() {
+                let hash = signed.message.methodology;
+                let found = self.known.iter().find(|known| known.hash() == hash);
+                self.methodology = found.ok_or(RatingError::UnknownMethodology { hash })?.clone();
+            }
+        }
         for ((tag, digest), fact) in &facts {
             let head = self.canonicalizer.append_message(*tag, digest);
             let fact = Fact { block: end.block, ..fact.clone() };

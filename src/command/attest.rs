@@ -6,6 +6,8 @@ use alloy::primitives::Bytes;
 use anyhow::{Context as _, bail};
 use assay::attestation::{DOCUMENT_BYTES_MAX, Document, Recorder, record};
 use assay::event_store::Timeliness;
+use assay_domain::attestation::Message;
+use assay_domain::methodology::Methodology;
 use assay_oracle::AttestationKey;
 use clap::Args;
 use serde_json::json;
@@ -65,6 +67,13 @@ pub(super) async fn run(database: &DatabaseArgs, args: AttestArgs) -> anyhow::Re
         document.signature = Some(Bytes::from(signature.as_bytes().to_vec()));
         super::say(&serde_json::to_string_pretty(&document)?);
         return Ok(());
+    }
+    if let Message::MethodologyAdoption(adopted) = &document.message {
+        let hash = adopted.methodology;
+        let ours = Methodology::version_1().context("the embedded methodology is wrong")?.hash();
+        if hash != ours && !database.known()?.iter().any(|known| known.hash() == hash) {
+            bail!("no file of methodology {hash} is here: hand it over with --methodology FILE");
+        }
     }
     let timeliness = if args.restate { Timeliness::Restates } else { Timeliness::Required };
     let open = database.open().await?;

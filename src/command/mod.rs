@@ -2,11 +2,14 @@
 
 mod archive;
 mod attest;
+mod backtest;
 mod database;
 mod demo;
 mod feed;
+mod frontier;
 mod import;
 mod loss;
+mod methodology;
 mod progress;
 mod query;
 mod run;
@@ -57,8 +60,14 @@ enum Command {
     Archive(archive::ArchiveArgs),
     /// The exact loss distribution of blocks in a JSON file.
     Loss(loss::LossArgs),
+    /// Walk the log forward: what was said before each slash, and how the forecasts did.
+    Backtest(backtest::BacktestArgs),
     /// What the ratings would be if something happened.
     Stress(stress::StressArgs),
+    /// Which methodology this is, and what another would have said.
+    Methodology(methodology::MethodologyArgs),
+    /// The least tail risk for each reward, a premium, a hurdle, a lender's ceiling.
+    Frontier(frontier::FrontierArgs),
     /// Print the GraphQL schema.
     Schema,
 }
@@ -75,7 +84,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Attest(attest) => attest::run(&args.database, attest).await,
         Command::Archive(archive) => archive::run(archive),
         Command::Loss(loss) => loss::run(loss),
+        Command::Backtest(backtest) => backtest::run(&args.database, backtest).await,
         Command::Stress(stress) => stress::run(&args.database, stress).await,
+        Command::Methodology(found) => methodology::run(&args.database, found).await,
+        Command::Frontier(frontier) => frontier::run(frontier),
         Command::Schema => {
             say(&assay_graphql::sdl());
             Ok(())
