@@ -184,3 +184,69 @@ fn float(ratio: Ratio) -> f64 {
     let number = |text: String| text.parse::<f64>().unwrap_or(f64::NAN);
     number(ratio.numerator().to_string()) / number(ratio.denominator().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use assay_domain::frontier::{Group, Scenario};
+
+    use super::*;
+
+    fn part(text: &str) -> Ratio {
+        text.parse().unwrap()
+    }
+
+    /// Positions that lose in their own and in a common scenario.
+    fn problem(positions: usize) -> Problem {
+        let count = u64::try_from(positions).unwrap();
+        let rewards =
+            (0..count).map(|i| part("1/100").plus(part(&format!("{}/1000", 3 * i))).unwrap());
+        let each = part(&format!("1/{}", 20 * count));
+        let own = (0..positions).map(|hit| Scenario {
+            probability: each,
+            losses: (0..positions)
+                .map(|i| if i == hit { part("4/5") } else { Ratio::ZERO })
+                .collect(),
+        });
+        let common = [
+            Scenario { probability: part("1/100"), losses: vec![part("1/4"); positions] },
+            Scenario { probability: part("94/100"), losses: vec![Ratio::ZERO; positions] },
+        ];
+        let groups =
+            vec![Group { positions: vec![positions - 1, positions - 2], limit: part("2/5") }];
+        Problem::new(
+            rewards.collect(),
+            vec![part("1/2"); positions],
+            own.chain(common).collect(),
+            groups,
+            part("19/20"),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_interior_point_is_as_good_as_the_exact_optimum_and_proves_it() {
+        let problem = problem(6);
+        for required in ["12/1000", "15/1000", "19/1000"] {
+            let (_, exact) = problem.solve(part(required)).unwrap();
+            let (_, found) = solve(&problem, part(required)).unwrap();
+            assert!(found.bound <= exact.risk && exact.risk <= found.risk, "{required}");
+            assert!(found.gap <= part("1/100000"), "{required}: gap {}", found.gap);
+            assert!(found.reward >= part(required));
+        }
+    }
+
+    #[test]
+    fn a_portfolio_too_large_for_the_exact_solver_is_solved_and_certified() {
+        let problem = problem(120);
+        assert!(matches!(problem.solve(part("1/10")), Err(FrontierError::TooLarge { .. })));
+        let (certificate, found) = solve(&problem, part("1/10")).unwrap();
+        assert_eq!(certificate.weights.len(), 120);
+        assert!(found.gap <= part("1/10000"), "gap {}", found.gap);
+    }
+
+    #[test]
+    fn what_nothing_earns_is_refused() {
+        let refused = solve(&problem(6), part("1/2")).unwrap_err();
+        assert!(matches!(refused, SolverError::NotSolved { .. }), "{refused}");
+    }
+}

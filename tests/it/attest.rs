@@ -493,3 +493,44 @@ fn typed_data_that_wallets_see_has_the_digest_that_is_signed() {
         again.verify().unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_methodology_is_adopted_by_an_event_and_every_action_names_its_own() {
+    let file = include_str!("../../src/domain/methodology/assay-1.json");
+    let changed = file
+        .replace("\"version\": \"1\"", "\"version\": \"2-test\"")
+        .replace("\"eoa_or_unknown\": \"0.04\"", "\"eoa_or_unknown\": \"0.4\"");
+    let next = Arc::new(Methodology::parse(&changed).unwrap());
+    let mut world = World::with_signers().await;
+    let adoption = assay_domain::attestation::MethodologyAdoption {
+        methodology: next.hash(),
+        version: next.version.clone(),
+        effective_block: FINAL,
+    };
+    let by_another = world.says(2, Message::MethodologyAdoption(adoption.clone())).await;
+    assert!(by_another.unwrap_err().to_string().contains("is not the administrator"));
+    world.says(1, Message::MethodologyAdoption(adoption)).await.unwrap();
+    // Without the file nothing is rated, and the reason names it.
+    let finalized = Some(block(40_000));
+    let batch = Batch { chain_id: CHAIN, finalized, ..Batch::default() };
+    world.store.append(&batch).await.unwrap();
+    let refused = world.rater.catch_up().await.unwrap_err().to_string();
+    assert!(refused.contains(&next.hash().to_string()), "{refused}");
+    world.rater = rater(&world.store).knowing(vec![next.clone()]);
+    world.rater.catch_up().await.unwrap();
+    assert!(world.loss(set(), COUNTS).await > 2 * world.loss(set(), COUNTS - 1).await);
+    assay::verify::verify(&world.rater).await.unwrap();
+    let mut named = BTreeSet::new();
+    world
+        .store
+        .read_own(&[203], 0, |recorded| {
+            if let Event::RatingAction(action) = recorded.fact.event {
+                named.insert(action.methodology_hash);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        })
+        .await
+        .unwrap();
+    let first = Methodology::version_1().unwrap().hash();
+    assert_eq!(named, [first, next.hash()].into());
+}
