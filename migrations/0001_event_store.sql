@@ -32,6 +32,10 @@ CREATE UNIQUE INDEX events_chain_log_once
 -- rated.
 CREATE INDEX events_own_by_kind ON event_store.events (kind, position) WHERE kind >= 200;
 
+-- A signed message is recorded once; its digest is in the column of the transaction.
+CREATE UNIQUE INDEX events_message_once ON event_store.events (tx_hash)
+    WHERE kind >= 205 AND kind <= 219;
+
 CREATE FUNCTION event_store.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'event_store.events is append-only: % refused', TG_OP

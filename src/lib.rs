@@ -7,12 +7,16 @@
 
 pub mod agreement;
 pub mod archive;
+pub mod attestation;
+pub mod backtest;
 pub mod chain;
 pub mod cluster;
 pub mod db;
 pub mod event_store;
 pub mod feedback;
+pub mod intake;
 pub mod projection;
 pub mod rater;
 pub mod rating;
+pub mod solver;
 pub mod verify;

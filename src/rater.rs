@@ -94,6 +94,8 @@ pub struct CaughtUp {
 pub struct Rater {
     store: EventStore,
     methodology: Arc<Methodology>,
+    /// Methodologies that the log may have adopted since.
+    known: Vec<Arc<Methodology>>,
     live: Option<Live>,
 }
 
@@ -124,7 +126,13 @@ pub(crate) struct Checkpoint {
 impl Rater {
     /// A rater that has read nothing yet.
     pub const fn new(store: EventStore, methodology: Arc<Methodology>) -> Self {
-        Self { store, methodology, live: None }
+        Self { store, methodology, known: Vec::new(), live: None }
+    }
+
+    /// With the files of methodologies that the log may have adopted.
+    #[must_use]
+    pub fn knowing(self, known: Vec<Arc<Methodology>>) -> Self {
+        Self { known, ..self }
     }
 
     /// Folds what is new, rates, and commits all that follows.
@@ -151,10 +159,6 @@ impl Rater {
         &self.store
     }
 
-    pub(crate) fn methodology(&self) -> &Methodology {
-        &self.methodology
-    }
-
     /// The state that the last ratings rest on.
     pub fn state(&self) -> Option<&assay_domain::State> {
         self.live.as_ref().map(|live| live.engine.state())
@@ -165,6 +169,11 @@ impl Rater {
         let end = self.store.head().await?.position;
         live.engine.set_finalized(self.store.finalized_at(end).await?);
         let engine = &mut live.engine;
+        for message in self.store.messages(live.log.storage_position, end).await? {
+            if !engine.message(&message.fact) {
+                return Ok(None);
+            }
+        }
         let read = self
             .store
             .extend_canonical(&live.log, Some(end), |found| engine.fact(&found.fact, &found.hash))
@@ -214,9 +223,15 @@ impl Rater {
         seqs: &BTreeMap<RatedEntity, u32>,
     ) -> Result<Live, RaterError> {
         let finalized = self.store.finalized_at(end).await?;
+        let messages = self.store.messages(0, end).await?;
         let start = || {
             let writer = Writer::new(checkpoint);
-            Engine::new(self.methodology.clone(), finalized.clone(), seqs, writer)
+            let mut engine = Engine::new(self.methodology.clone(), finalized.clone(), seqs, writer);
+            engine.know(&self.known);
+            for message in &messages {
+                engine.message(&message.fact);
+            }
+            engine
         };
         let (mut engine, log) = self
             .store
@@ -312,7 +327,7 @@ impl Rater {
         }
         let mut said = said.into_iter();
         for action in &actions {
-            let Some(fact) = action_fact(action, &self.methodology) else { continue };
+            let Some(fact) = action_fact(action) else { continue };
             let position = match said.next() {
                 Some((position, event)) if event == fact.event => position,
                 Some((position, _)) => return Err(RaterError::SaidOtherwise { position }),
@@ -346,7 +361,7 @@ async fn restate(
     Ok(())
 }
 
-pub(crate) fn action_fact(rating: &Rating, methodology: &Methodology) -> Option<Fact> {
+pub(crate) fn action_fact(rating: &Rating) -> Option<Fact> {
     let (kind, word) = (rating.action?, rating.report?);
     let expected_loss = rating.verdict.as_ref().map_or(0, |rated| rated.profile.expected_loss().0);
     let action = RatingAction {
@@ -357,7 +372,7 @@ pub(crate) fn action_fact(rating: &Rating, methodology: &Methodology) -> Option<
         expected_loss_ppt: expected_loss,
         canonical_position: rating.head.position,
         canonical_hash: rating.head.hash,
-        methodology_hash: methodology.hash(),
+        methodology_hash: rating.methodology,
         assessment_hash: rating.assessment_hash,
     };
     Some(own_fact(rating.entity.chain_id, rating.at, Event::RatingAction(action)))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use alloy::primitives::B256;
 use assay_domain::assess::{self, When};
+use assay_domain::attestation::{Message, counting_epoch};
 use assay_domain::canonical::{CanonicalHead, Canonicalizer, EpochEnd};
 use assay_domain::methodology::Methodology;
 use assay_domain::rating::{Assessed, Occasion, Rating, Standing};
@@ -24,6 +25,12 @@ pub enum RatingError {
     /// The log contradicts itself.
     #[error("the log contradicts itself; run `assay verify`")]
     Corrupt(#[from] CorruptHistory),
+    /// The log adopted a methodology whose file is not here. Hand it over with `--methodology`.
+    #[error("the log adopted methodology {hash}, whose file is not here: use --methodology FILE")]
+    UnknownMethodology {
+        /// sha256 of the file.
+        hash: B256,
+    },
     /// A rating does not fit the contract's word.
     #[error("the rating of {entity} at block {block} fits no word; please report this")]
     Word {
@@ -52,7 +59,10 @@ pub trait Observer {
 pub struct Engine<O> {
     /// What it tells.
     pub observer: O,
+    /// The one in force.
     methodology: Arc<Methodology>,
+    /// Others that the log may adopt.
+    known: Vec<Arc<Methodology>>,
     state: State,
     canonicalizer: Canonicalizer,
     /// Newest final block of each chain: epochs end up to there.
@@ -61,6 +71,8 @@ pub struct Engine<O> {
     open: Option<(ChainId, BlockRef)>,
     /// Whom the open block's events make us rate again.
     due: BTreeSet<RatedEntity>,
+    /// Signed messages by the epoch from whose end they count, then by kind and digest.
+    messages: BTreeMap<(ChainId, u64), BTreeMap<(u8, B256), Fact>>,
 }
 
 impl<O: Observer> Engine<O> {
@@ -76,12 +88,19 @@ impl<O: Observer> Engine<O> {
             observer,
             state: State::default(),
             canonicalizer: Canonicalizer::new(methodology.clock.slot_seconds.clone()),
+            known: vec![methodology.clone()],
             methodology,
             finalized,
             standings,
             open: None,
             due: BTreeSet::new(),
+            messages: BTreeMap::new(),
         }
+    }
+
+    /// Makes further methodologies known, which the log may have adopted.
+    pub fn know(&mut self, methodologies: &[Arc<Methodology>]) {
+        self.known.extend(methodologies.iter().cloned());
     }
 
     /// Where the canonical log stands.
@@ -102,6 +121,19 @@ impl<O: Observer> Engine<O> {
     /// More blocks became final.
     pub fn set_finalized(&mut self, finalized: BTreeMap<ChainId, u64>) {
         self.finalized = finalized;
+    }
+
+    /// Takes a signed message that will count from the end of some epoch. `false`, and no change,
+    /// if that epoch has ended.
+    pub fn message(&mut self, fact: &Fact) -> bool {
+        let Some(signed) = Message::of_event(&fact.event) else { return true };
+        let epoch = counting_epoch(signed.message.effective_block());
+        if self.canonicalizer.open_epoch(fact.chain_id).is_some_and(|open| epoch < open) {
+            return false;
+        }
+        let waiting = self.messages.entry((fact.chain_id, epoch)).or_default();
+        waiting.insert((fact.event.tag(), signed.digest), fact.clone());
+        true
     }
 
     /// Takes the next canonical fact, with the store's canonical hash up to it.
@@ -136,12 +168,55 @@ impl<O: Observer> Engine<O> {
     }
 
     fn end_epoch(&mut self, end: EpochEnd) -> Result<(), RatingError> {
+        self.fold_messages(end)?;
         let Some(chain) = self.state.chains.get_mut(&end.chain_id) else { return Ok(()) };
         chain.end_epoch(end.block.epoch(), &self.methodology);
         for entity in chain.entities(end.chain_id) {
             self.rate(entity, end.block, Occasion::EpochEnd)?;
         }
         self.observer.block_ended(end.chain_id, end.block, self.canonicalizer.head());
+        Ok(())
+    }
+
+    /// Folds the messages that count from an epoch's end on.
+    fn fold_messages(&mut self, end: EpochEnd) -> Result<(), RatingError> {
+        let due = (end.chain_id, 0)..=(end.chain_id, end.block.epoch());
+        let epochs: Vec<(ChainId, u64)> = self.messages.range(due).map(|(key, _)| *key).collect();
+        let facts: BTreeMap<(u8, B256), Fact> =
+            epochs.iter().filter_map(|key| self.messages.remove(key)).flatten().collect();
+        let Some(chain) = self.state.chains.get_mut(&end.chain_id) else { return Ok(()) };
+        let events: Vec<&Event> = facts.values().map(|fact| &fact.event).collect();
+        let noticed = chain.fold_messages(&events, end.block.timestamp);
+        for event in events {
+            let Event::MethodologyAdopted(signed) = event else { continue };
+            if chain.registry.entitled(event).is_ok() {
+                let hash = signed.message.methodology;
+                let found = self.known.iter().find(|known| known.hash() == hash);
+                self.methodology = found.ok_or(RatingError::UnknownMethodology { hash })?.clone();
+            }
+        }
+        for ((tag, digest), fact) in &facts {
+            let head = self.canonicalizer.append_message(*tag, digest);
+            let fact = Fact { block: end.block, ..fact.clone() };
+            self.observer.fact_folded(&fact, chain, head);
+        }
+        let chain_id = end.chain_id;
+        let lapsed = noticed.anti_slashers_lapsed.iter();
+        for operator in lapsed {
+            let entity = RatedEntity::operator(chain_id, *operator);
+            self.standings.entry(entity).or_default().note(WatchTrigger::AntiSlasherLapsed);
+        }
+        for set in &noticed.rulesets_changed {
+            let entities =
+                [RatedEntity::operator_set(chain_id, *set), RatedEntity::avs(chain_id, set.avs)];
+            for entity in entities {
+                let standing = self.standings.entry(entity).or_default();
+                standing.note(WatchTrigger::MetadataOrRulesetChanged);
+            }
+        }
+        for entity in noticed.watches_resolved {
+            self.standings.entry(entity).or_default().resolve();
+        }
         Ok(())
     }
 

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 
 use alloy::primitives::{B256, U256};
+use assay_domain::attestation::Message;
 use assay_domain::{Event, RatedEntity};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use crate::attestation::is_genuine;
 use crate::event_store::{ReadError, VerifyError};
 use crate::projection::ReadModel;
 use crate::rater::{RATING_ACTION, Rater, RaterError, action_fact};
@@ -45,6 +47,12 @@ pub enum VerificationError {
         position: u64,
         /// Who is rated.
         entity: String,
+    },
+    /// A message in the store is not what its signer signed.
+    #[error("position {position}: the message stored there does not carry its signer's signature")]
+    Forged {
+        /// Storage position.
+        position: u64,
     },
     /// The log says more or fewer actions than are stored.
     #[error("{stored} rating actions are stored, {recomputed} follow from the log")]
@@ -132,6 +140,7 @@ async fn compare(
     reflected: Option<i64>,
 ) -> Result<VerifiedRatings, VerificationError> {
     let verified = rater.store().verify().await?;
+    check_messages(rater).await?;
     let stored = stored_actions(rater).await?;
     let mut known = rater.restatements().await?;
     let revisions = known.len() + 1;
@@ -146,7 +155,7 @@ async fn compare(
         let writer = &mut live.engine.observer;
         let found = std::mem::take(&mut writer.actions);
         for rating in &found {
-            let Some(fact) = action_fact(rating, rater.methodology()) else { continue };
+            let Some(fact) = action_fact(rating) else { continue };
             let Some((position, event)) = next.next() else {
                 let recomputed = actions + found.len();
                 return Err(VerificationError::OtherCount { stored: stored.len(), recomputed });
@@ -166,6 +175,17 @@ async fn compare(
         return Err(VerificationError::OtherCount { stored: stored.len(), recomputed: actions });
     }
     Ok(VerifiedRatings { events: verified.head.position, actions, revisions })
+}
+
+/// Every message carries the signature that it was recorded with.
+async fn check_messages(rater: &Rater) -> Result<(), VerificationError> {
+    for recorded in rater.store().messages(0, u64::MAX).await? {
+        let signed = Message::of_event(&recorded.fact.event);
+        if !signed.is_some_and(|signed| is_genuine(recorded.fact.chain_id, &signed)) {
+            return Err(VerificationError::Forged { position: recorded.position });
+        }
+    }
+    Ok(())
 }
 
 async fn stored_actions(rater: &Rater) -> Result<Vec<(u64, Event)>, RaterError> {

@@ -23,17 +23,31 @@ pub(super) struct DatabaseArgs {
     /// Where the private Postgres lives [default: assay in the XDG data home].
     #[arg(long, global = true)]
     data_dir: Option<PathBuf>,
+    /// File of a methodology that the log has adopted or will; repeat for more.
+    #[arg(long, value_name = "FILE", global = true)]
+    methodology: Vec<PathBuf>,
 }
 
 /// An open database, its schema up to date. Dropping it stops a private cluster.
 #[derive(Debug)]
 pub(super) struct Open {
     database: Database,
+    known: Vec<Arc<Methodology>>,
     /// Dropped last: fields are dropped in order.
     _cluster: Option<Cluster>,
 }
 
 impl DatabaseArgs {
+    /// The methodologies whose files were handed over.
+    pub(super) fn known(&self) -> anyhow::Result<Vec<Arc<Methodology>>> {
+        let read = |path: &PathBuf| {
+            let found = Methodology::parse(&super::read_file(path)?)
+                .with_context(|| format!("{} is refused", path.display()))?;
+            Ok(Arc::new(found))
+        };
+        self.methodology.iter().map(read).collect()
+    }
+
     /// Finds or starts the server, connects, and applies missing migrations.
     pub(super) async fn open(&self) -> anyhow::Result<Open> {
         let (url, cluster) = match &self.database_url {
@@ -55,7 +69,8 @@ impl DatabaseArgs {
         };
         let database = db::connect(&url).await?;
         database.migrate().await.context("cannot bring the database schema up to date")?;
-        Ok(Open { database, _cluster: cluster })
+        let known = self.known()?;
+        Ok(Open { database, known, _cluster: cluster })
     }
 }
 
@@ -64,7 +79,7 @@ impl Open {
     pub(super) async fn sibling(&self, suffix: &str) -> anyhow::Result<Self> {
         let database = self.database.sibling(suffix).await?;
         database.migrate().await.context("cannot bring the database schema up to date")?;
-        Ok(Self { database, _cluster: None })
+        Ok(Self { database, known: self.known.clone(), _cluster: None })
     }
 
     /// The event store, with the rights to append.
@@ -75,7 +90,8 @@ impl Open {
     /// What keeps ratings in step with the log.
     pub(super) async fn rater(&self) -> anyhow::Result<Rater> {
         let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
-        Ok(Rater::new(self.store().await?, Arc::new(methodology)))
+        let rater = Rater::new(self.store().await?, Arc::new(methodology));
+        Ok(rater.knowing(self.known.clone()))
     }
 
     /// A pool that may read the read model and nothing else.

@@ -1,18 +1,23 @@
 //! What the binary can be asked to do, a file each. Wires the crates together; nobody imports it.
 
 mod archive;
+mod attest;
+mod backtest;
 mod database;
 mod demo;
 mod feed;
+mod frontier;
 mod import;
 mod ingest;
 mod loss;
+mod methodology;
 mod nodes;
 mod oracle;
 mod progress;
 mod query;
 mod run;
 mod story;
+mod stress;
 mod table;
 mod verify;
 
@@ -57,10 +62,20 @@ enum Command {
     /// The oracle contract: deploy, sign, submit, rotate, stop, look after.
     #[command(subcommand)]
     Oracle(oracle::OracleCommand),
+    /// Sign a message (a claim, a registration), or record a signed one in the log.
+    Attest(attest::AttestArgs),
     /// Write an Assay archive from `eth_getLogs` objects.
     Archive(archive::ArchiveArgs),
     /// The exact loss distribution of blocks in a JSON file.
     Loss(loss::LossArgs),
+    /// Walk the log forward: what was said before each slash, and how the forecasts did.
+    Backtest(backtest::BacktestArgs),
+    /// What the ratings would be if something happened.
+    Stress(stress::StressArgs),
+    /// Which methodology this is, and what another would have said.
+    Methodology(methodology::MethodologyArgs),
+    /// The least tail risk for each reward, a premium, a hurdle, a lender's ceiling.
+    Frontier(frontier::FrontierArgs),
     /// Print the GraphQL schema.
     Schema,
 }
@@ -76,8 +91,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Verify(verify) => verify::run(&args.database, verify).await,
         Command::Rebuild => verify::rebuild(&args.database).await,
         Command::Oracle(command) => oracle::run(&args.database, command).await,
+        Command::Attest(attest) => attest::run(&args.database, attest).await,
         Command::Archive(archive) => archive::run(archive),
         Command::Loss(loss) => loss::run(loss),
+        Command::Backtest(backtest) => backtest::run(&args.database, backtest).await,
+        Command::Stress(stress) => stress::run(&args.database, stress).await,
+        Command::Methodology(found) => methodology::run(&args.database, found).await,
+        Command::Frontier(frontier) => frontier::run(frontier),
         Command::Schema => {
             say(&assay_graphql::sdl());
             Ok(())

@@ -157,7 +157,8 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let router = assay_graphql::router(
         reader,
         assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX) },
-    );
+    )
+    .merge(assay::intake::routes(store.clone()));
     let oracle = open.oracle().await?;
     let view = LogView::new(store.clone());
     let mut nodes = Vec::new();

@@ -1,7 +1,8 @@
 //! The canonical log: what independent nodes must agree on.
 //!
 //! It holds the finalized facts in the order of [`FactKey`], and between them a mark at the end of
-//! each epoch of each chain, so that a position exists for every moment at which a rating is made.
+//! each epoch of each chain, so that a position exists for every moment at which a rating is made,
+//! and after the mark the signed messages that count from there, by kind and digest.
 //! Arrival order, reorgs, polls and finality notices are not in it.
 //!
 //! An epoch seldom ends in a block that holds a fact, so its time is computed, not fetched: the
@@ -102,6 +103,21 @@ impl Canonicalizer {
         }
         self.mark(&end);
         end
+    }
+
+    /// The first epoch of a chain that has not ended; `None` before its first fact.
+    pub fn open_epoch(&self, chain_id: ChainId) -> Option<u64> {
+        self.clocks.get(&chain_id).map(|clock| clock.next_epoch)
+    }
+
+    /// Appends a signed message, right after the end of the epoch from which it counts. Its place
+    /// and its hash follow from what was signed, not from the signature's own bytes.
+    pub fn append_message(&mut self, tag: u8, digest: &B256) -> CanonicalHead {
+        let mut bytes = Vec::with_capacity(40);
+        bytes.extend_from_slice(b"message");
+        bytes.push(tag);
+        bytes.extend_from_slice(digest.as_slice());
+        self.advance(&bytes)
     }
 
     /// Appends a fact, given the bytes that its storage hash covers.

@@ -6,19 +6,26 @@
 //! Numbers: 1 to 29 DelegationManager, 30 to 59 AllocationManager, 60 to 69 StrategyManager,
 //! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 98 PermissionController,
 //! 100 to 139 liquid restaking tokens and prices, 190 to 199 kept as they came, 200 and up Assay's
-//! own.
+//! own, of which 205 to 219 signed messages.
 //! An event of a liquid restaking token says the same of every protocol; which contract's log says
 //! it is in `src/chain/manifests`. `asset: None` is native ether.
 
 use alloy_primitives::{Address, B256, Bytes, I256, U256};
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::attestation::{
+    AdministratorAppointment, Attestation, MethodologyAdoption, Revocation, Signed,
+    SignerRegistration, SignerRemoval,
+};
 use crate::block::{BlockRef, ChainId};
 use crate::id::{AvsId, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId};
 use crate::text::UntrustedText;
 
 /// The first number that belongs to Assay's own events; everything below came from a chain.
 pub const OWN_EVENTS_FROM: u8 = 200;
+
+/// The numbers of signed messages: our own, and part of the canonical log.
+pub const SIGNED_MESSAGES: std::ops::RangeInclusive<u8> = 205..=219;
 
 /// One thing that happened. Amounts are in the contracts' own units: shares in wei of the
 /// strategy, magnitudes and wads in 1e-18.
@@ -538,6 +545,18 @@ pub enum Event {
         /// The last storage position that the ratings before this event rest on.
         known: u64,
     } = 202,
+    /// Somebody was made administrator of the registry of signers.
+    AdministratorAppointed(Signed<AdministratorAppointment>) = 205,
+    /// A key was admitted to sign attestations.
+    SignerRegistered(Signed<SignerRegistration>) = 206,
+    /// A key was struck off.
+    SignerRemoved(Signed<SignerRemoval>) = 207,
+    /// Somebody signed a claim.
+    Attested(Box<Signed<Attestation>>) = 208,
+    /// A signer took a claim back.
+    AttestationRevoked(Signed<Revocation>) = 209,
+    /// A methodology was adopted.
+    MethodologyAdopted(Signed<MethodologyAdoption>) = 210,
     /// A rating was assigned, affirmed, changed or withdrawn. This fact's block is the one it was
     /// assessed at; its hash is zero where an epoch ended in a block without any event.
     RatingAction(RatingAction) = 203,
@@ -624,6 +643,11 @@ impl Event {
         // event fits in no block.
         let _infallible = self.serialize(&mut bytes);
         bytes
+    }
+
+    /// The type-and-version tag.
+    pub fn tag(&self) -> u8 {
+        self.to_canonical_bytes().first().copied().unwrap_or_default()
     }
 
     /// Reads canonical bytes back; every byte must be used.
@@ -762,7 +786,7 @@ pub struct Fact {
     pub chain_id: ChainId,
     /// The block it happened in.
     pub block: BlockRef,
-    /// Its transaction; zero for Assay's own events.
+    /// Its transaction; the digest of a signed message; zero for Assay's other events.
     pub tx_hash: B256,
     /// Its place in the block.
     pub log_index: u32,

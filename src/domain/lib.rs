@@ -23,6 +23,7 @@
 )]
 
 pub mod assess;
+pub mod attestation;
 pub mod attribution;
 pub mod backtest;
 pub mod beacon;
@@ -32,6 +33,7 @@ pub mod cap;
 pub mod creditrisk;
 pub mod decimal;
 pub mod event;
+pub mod evidence;
 pub mod exposure;
 pub mod frailty;
 pub mod frontier;
@@ -52,6 +54,7 @@ pub mod rating;
 pub mod ratio;
 pub mod rationale;
 pub mod ruleset;
+pub mod scenario;
 pub mod sensitivity;
 pub mod severity;
 pub mod special;
@@ -60,6 +63,7 @@ pub mod surveillance;
 pub mod tail;
 pub mod text;
 pub mod uncertainty;
+pub mod what_if;
 pub mod word;
 
 pub use block::{BlockRef, ChainId};

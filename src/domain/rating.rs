@@ -44,6 +44,8 @@ pub struct Standing {
     watch: Option<Watch>,
     /// What happened in the epoch so far.
     triggers: BTreeSet<WatchTrigger>,
+    /// Whether somebody resolved the watch in the epoch so far.
+    is_resolved: bool,
     /// Projected grades of the last epochs, oldest first.
     projections: VecDeque<Grade>,
     said: Option<Said>,
@@ -67,6 +69,8 @@ struct Said {
 pub struct Rating {
     /// Who is rated.
     pub entity: RatedEntity,
+    /// Hash of the methodology it was made with.
+    pub methodology: B256,
     /// The block it was assessed at.
     pub at: BlockRef,
     /// The canonical log it rests on.
@@ -144,6 +148,11 @@ impl Standing {
         self.triggers.insert(trigger);
     }
 
+    /// Notes that somebody recorded that the reason for a watch is gone.
+    pub const fn resolve(&mut self) {
+        self.is_resolved = true;
+    }
+
     /// Number of the last action or heartbeat.
     pub const fn seq(&self) -> u32 {
         self.seq
@@ -177,6 +186,7 @@ impl Standing {
         let report = self.report(&assessed, action, verdict.as_ref().ok(), hash, methodology)?;
         Ok(Rating {
             entity: assessed.entity,
+            methodology: methodology.hash(),
             at: assessed.at,
             head: assessed.head,
             basis: assessed.opinion.basis,
@@ -284,11 +294,12 @@ impl Standing {
             self.watch.take(),
             assessed.at.epoch(),
             &self.triggers,
-            Resolution::None,
+            if self.is_resolved { Resolution::Recorded } else { Resolution::None },
             &methodology.surveillance,
         );
         self.watch = next;
         if assessed.occasion == Occasion::EpochEnd {
+            self.is_resolved = false;
             self.triggers.clear();
         }
     }

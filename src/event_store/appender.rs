@@ -4,6 +4,7 @@
 //! appender without a commit leaves nothing behind.
 
 use alloy::primitives::{Address, B256};
+use assay_domain::attestation::Message;
 use assay_domain::event::OWN_EVENTS_FROM;
 use assay_domain::{BlockRef, ChainId, Event, Fact};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
@@ -100,9 +101,11 @@ impl Appender {
 
     /// Appends one of Assay's own events and says where it went.
     pub async fn push(&mut self, fact: &Fact) -> Result<u64, AppendError> {
-        let is_own = fact.log_index == OWN_LOG_INDEX
-            && fact.tx_hash == B256::ZERO
-            && fact.emitter == Address::ZERO;
+        // A message carries its digest and its signer, so that the database refuses it twice.
+        let (digest, signer) = Message::of_event(&fact.event)
+            .map_or((B256::ZERO, Address::ZERO), |signed| (signed.digest, signed.signer));
+        let is_own =
+            fact.log_index == OWN_LOG_INDEX && fact.tx_hash == digest && fact.emitter == signer;
         self.push_row(fact, is_own, Origin::Assay).await
     }
 

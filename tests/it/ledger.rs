@@ -27,7 +27,7 @@ fn ledger() -> PathBuf {
 }
 
 /// The facts of the shipped ledger.
-fn ledger_facts() -> Vec<Fact> {
+pub(crate) fn ledger_facts() -> Vec<Fact> {
     let archive = Archive::open(&ledger()).unwrap();
     let decoder = Decoder::new(Contracts::of_chain(MAINNET).unwrap());
     let mut lines = Vec::new();

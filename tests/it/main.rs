@@ -1,5 +1,7 @@
 //! The one integration binary: everything that needs a database, a node or a process.
 
+mod attest;
+mod backtest;
 mod chain_decode;
 mod chain_import;
 mod chain_ingest;

@@ -1,4 +1,5 @@
-//! Keys: what signs ratings and what pays gas are two types, so that they cannot be mixed up.
+//! Keys: what signs ratings, what signs attestations and what pays gas are three types, so that
+//! they cannot be mixed up.
 //!
 //! A rating key signs only what the guard has cleared and never holds ether; the gas key signs
 //! only transactions and has no say in a rating. [`KeySpec`] says where a key is and opens it;
@@ -130,6 +131,10 @@ struct Key(Arc<dyn Wallet>);
 #[derive(Clone)]
 pub struct RatingSigner(Key);
 
+/// A key that signs attestations.
+#[derive(Clone)]
+pub struct AttestationKey(Key);
+
 /// A key that pays for transactions.
 #[derive(Clone)]
 pub struct GasKey(Key);
@@ -177,6 +182,23 @@ impl RatingSigner {
     }
 }
 
+impl AttestationKey {
+    /// Opens a key where it is.
+    pub async fn open(spec: &KeySpec) -> Result<Self, KeyError> {
+        Ok(Self(Key(spec.open().await?)))
+    }
+
+    /// Whose word it is.
+    pub fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    /// Signs typed data whose digest is `digest`, and checks what comes back.
+    pub async fn sign(&self, typed: &TypedData, digest: &B256) -> Result<Signature, KeyError> {
+        self.0.sign_typed_data(typed, digest).await
+    }
+}
+
 impl GasKey {
     /// Opens a key where it is.
     pub async fn open(spec: &KeySpec) -> Result<Self, KeyError> {
@@ -219,8 +241,16 @@ impl Key {
         message: &RatingBatch,
     ) -> Result<Signature, KeyError> {
         let typed = TypedData::from_struct(message, Some(oracle.domain()));
-        let signature = self.answer(self.0.sign_dynamic_typed_data(&typed)).await?;
-        check(&signature, &oracle.digest(message), self.address())?;
+        self.sign_typed_data(&typed, &oracle.digest(message)).await
+    }
+
+    async fn sign_typed_data(
+        &self,
+        typed: &TypedData,
+        digest: &B256,
+    ) -> Result<Signature, KeyError> {
+        let signature = self.answer(self.0.sign_dynamic_typed_data(typed)).await?;
+        check(&signature, digest, self.address())?;
         Ok(signature.normalized_s())
     }
 
@@ -246,7 +276,7 @@ macro_rules! show_address_only {
     )+};
 }
 
-show_address_only!(RatingSigner, GasKey);
+show_address_only!(RatingSigner, AttestationKey, GasKey);
 
 fn check(signature: &Signature, hash: &B256, signer: Address) -> Result<(), KeyError> {
     let found = signature.recover_address_from_prehash(hash).ok();

@@ -288,7 +288,7 @@ impl Assessor<'_> {
             for set in self.sets_allocated(operator, *strategy) {
                 let Some(known) = self.chain.operator_sets.get(&set) else { continue };
                 let inputs = self.set_inputs(set, known, self.benchmark());
-                let one = self.position(operator, *strategy, set, known, &inputs);
+                let one = self.position((operator, *strategy), set, known, &inputs);
                 let latent = one.latent.times(weight);
                 let allocated = on_grid.get(&(operator, set)).copied().unwrap_or(Ppt::ZERO);
                 let position = positions.entry(set).or_insert(SetPosition {
@@ -399,7 +399,7 @@ impl Assessor<'_> {
             let one = Gwei(GWEI_PER_ETH.saturating_mul(32));
             let Ok(penalty) = slashing_penalty(one, stake, active) else { continue };
             let severity = share_of(U256::from(penalty.total.0), U256::from(one.0));
-            let (hazard, _) = self.operator_hazards(operator);
+            let (hazard, _) = self.operator_hazards(operator, None);
             let block = LossBlock::of_hazard(
                 LossClass::C6,
                 &operator.to_string(),

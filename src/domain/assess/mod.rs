@@ -1,6 +1,6 @@
 //! From state to opinion: the loss blocks of an entity, as its own log tells them.
 //!
-//! Attestations are absent: what no event tells is taken at its worst and said so.
+//! What neither an event nor an attestation tells is taken at its worst and said so.
 //! A set without known members has its intrinsic rating; an AVS takes its worst set; an operator
 //! whose strategies have no recorded price takes its worst strategy.
 
@@ -9,29 +9,30 @@ mod lrt;
 use std::collections::BTreeSet;
 
 use crate::block::BlockRef;
-use crate::cap::Cap;
+use crate::cap::{Cap, CapReason, capped};
 use crate::decimal::{Atto, Ppt};
+use crate::evidence::{Evidence, Mitigants};
 use crate::frailty::{ExpectedAt, Hazard, OperatorRecord, leave_one_out};
+use crate::grade::Grade;
 use crate::hazard::GammaRate;
 use crate::id::{AvsId, EntityKind, LrtId, OperatorId, OperatorSetId, RatedEntity, StrategyId};
-use crate::loss_block::{LossBlock, LossProfile, Provenance, platform_block};
+use crate::loss_block::{LossBlock, LossClass, LossProfile, Provenance, platform_block};
 use crate::lrt::LrtOpinion;
 use crate::methodology::Methodology;
+use crate::mitigation::{Mitigant, OperatorClass, VerificationLevel};
 use crate::operator::{OperatorInputs, SetPosition, operator_profile};
 use crate::operator_set::{
     Member, RecipientKind, Redistribution, Service, SetInputs, SetProvenance, SetSeverities,
-    SlasherAuthority, WeightedSet, avs_profile, common_blocks, operator_severities, set_caps,
-    set_profile,
+    WeightedSet, avs_profile, common_blocks, operator_severities, set_caps, set_profile,
 };
 use crate::sensitivity::{Sensitivity, set_sensitivities};
-use crate::severity::SeverityRecord;
-use crate::state::experience::{BEACON_CHAIN_ETH, decayed_count, severity_record};
+use crate::state::experience::{decayed_count, severity_record};
 use crate::state::operator::WAD_PER_PPT;
-use crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS;
 use crate::state::slashing::Incident;
 use crate::state::{ChainState, OperatorSet};
 use crate::surveillance::WatchTrigger;
-use crate::uncertainty::NotRated;
+use crate::uncertainty::{NotRated, with_coverage_cap};
+use crate::what_if::{Tweak, operator_sensitivities};
 
 /// What the log says about an entity at a block, before hysteresis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +93,20 @@ pub struct When {
     pub block: u64,
     /// Epoch to which experience is decayed.
     pub epoch: u64,
+    /// Time at which attestations are read, seconds since the Unix epoch.
+    pub time: u64,
 }
 
 impl When {
+    /// The last block that a chain's state reflects.
+    pub const fn newest(chain: &ChainState) -> Self {
+        let epoch = chain.block_number / crate::block::BLOCKS_PER_EPOCH;
+        Self { block: chain.block_number, epoch, time: chain.time }
+    }
+
     /// Now.
     pub const fn at(block: BlockRef) -> Self {
-        Self { block: block.number, epoch: block.epoch() }
+        Self { block: block.number, epoch: block.epoch(), time: block.timestamp }
     }
 
     /// The end of the outlook's horizon.
@@ -107,6 +116,8 @@ impl When {
         Self {
             block: block.number.saturating_add(blocks),
             epoch: block.epoch().saturating_add(epochs),
+            // An epoch is a day (methodology §2.1).
+            time: block.timestamp.saturating_add(epochs.saturating_mul(86_400)),
         }
     }
 }
@@ -118,7 +129,18 @@ pub fn assess(
     when: When,
     methodology: &Methodology,
 ) -> Opinion {
-    let assessor = Assessor { chain, when, methodology };
+    assess_with(chain, entity, when, Tweak::NONE, methodology)
+}
+
+/// The same with one input changed.
+pub fn assess_with(
+    chain: &ChainState,
+    entity: &RatedEntity,
+    when: When,
+    tweak: Tweak,
+    methodology: &Methodology,
+) -> Opinion {
+    let assessor = Assessor { chain, when, methodology, tweak };
     match entity.kind {
         EntityKind::Operator => assessor.operator(OperatorId(entity.address)),
         EntityKind::Avs => assessor.avs(AvsId(entity.address)),
@@ -130,15 +152,27 @@ pub fn assess(
     .all_in(chain, when, methodology)
 }
 
-/// What would move a set's rating, or its AVS's: the model run again with one input changed.
-/// Operators have none yet: what moves them is the sets they serve.
+/// The grade of an opinion by itself: model and ceilings, without what was said before.
+pub fn grade_of(opinion: &Opinion, methodology: &Methodology) -> Grade {
+    if opinion.is_default {
+        return Grade::D;
+    }
+    let caps = with_coverage_cap(&opinion.caps, &opinion.profile, methodology);
+    capped(methodology.scale.grade(opinion.profile.expected_loss()), &caps)
+}
+
+/// What would move a rating: the model run again with one input changed. An AVS is moved by its
+/// worst set.
 pub fn sensitivities(
     chain: &ChainState,
     entity: &RatedEntity,
     when: When,
     methodology: &Methodology,
 ) -> Vec<Sensitivity> {
-    let assessor = Assessor { chain, when, methodology };
+    if entity.kind == EntityKind::Operator {
+        return operator_sensitivities(chain, entity, when, methodology);
+    }
+    let assessor = Assessor { chain, when, methodology, tweak: Tweak::NONE };
     let avs = AvsId(entity.address);
     let set = match entity.kind {
         EntityKind::OperatorSet => Some(OperatorSetId { avs, id: entity.operator_set_id }),
@@ -186,10 +220,12 @@ fn platform(chain: &ChainState, when: When, methodology: &Methodology) -> LossBl
     platform_block(PLATFORM, years, methodology)
 }
 
+#[derive(Clone, Copy)]
 struct Assessor<'a> {
     chain: &'a ChainState,
     when: When,
     methodology: &'a Methodology,
+    tweak: Tweak,
 }
 
 impl Assessor<'_> {
@@ -203,7 +239,7 @@ impl Assessor<'_> {
         let inputs = self.set_inputs(set, found, service);
         Opinion {
             profile: set_profile(&inputs, self.methodology),
-            caps: set_caps(&inputs, self.methodology),
+            caps: self.caps(&inputs),
             is_default: self.is_set_in_default(set),
             basis,
             self_dealing: self
@@ -254,11 +290,12 @@ impl Assessor<'_> {
         let is_default = self.is_operator_in_default(operator);
         let worst = strategies
             .iter()
-            .map(|strategy| self.operator_in_strategy(operator, *strategy))
-            .max_by_key(|(profile, _)| profile.expected_loss());
-        let Some((profile, caps)) = worst else {
+            .map(|strategy| (*strategy, self.operator_in_strategy(operator, *strategy)))
+            .max_by_key(|(_, (profile, _))| profile.expected_loss());
+        let Some((strategy, (profile, mut caps))) = worst else {
             return Opinion { is_default, ..Opinion::nothing() };
         };
+        caps.extend(self.uplift_cap(operator, strategy));
         let basis = if strategies.len() == 1 { Basis::OneStrategy } else { Basis::WorstStrategy };
         Opinion { profile, caps, is_default, basis, ..Opinion::nothing() }
     }
@@ -273,9 +310,10 @@ impl Assessor<'_> {
         for set in self.sets_allocated(operator, strategy) {
             let Some(found) = self.chain.operator_sets.get(&set) else { continue };
             let inputs = self.set_inputs(set, found, self.benchmark());
-            caps.extend(set_caps(&inputs, self.methodology));
-            positions.push(self.position(operator, strategy, set, found, &inputs));
+            caps.extend(self.caps(&inputs));
+            positions.push(self.position((operator, strategy), set, found, &inputs));
         }
+        self.tweak.scale(&mut positions);
         let inputs = OperatorInputs {
             operator: operator.to_string(),
             positions,
@@ -284,10 +322,31 @@ impl Assessor<'_> {
         (operator_profile(&inputs, self.methodology), caps.into_iter().collect())
     }
 
+    /// The ceiling on what mitigants may add to a young operator, if it has any.
+    fn uplift_cap(&self, operator: OperatorId, strategy: StrategyId) -> Option<Cap> {
+        let mut sets = self.sets_allocated(operator, strategy);
+        if sets.all(|set| self.credits(operator, set).is_empty()) {
+            return None;
+        }
+        let tweak = Tweak { mitigants: Mitigants::Ignored, ..self.tweak };
+        let plain = Self { tweak, ..*self };
+        let (profile, caps) = plain.operator_in_strategy(operator, strategy);
+        let platform = platform(self.chain, self.when, self.methodology);
+        let loss = profile.with([platform]).expected_loss();
+        let unmitigated = capped(self.methodology.scale.grade(loss), &caps);
+        Cap::of_uplift(unmitigated, self.operator_years(operator), self.methodology)
+    }
+
+    /// What an operator has in place for a set.
+    fn credits(&self, operator: OperatorId, set: OperatorSetId) -> Vec<(Mitigant, Atto)> {
+        let evidence = self.evidence();
+        let can_cover = evidence.has_ruleset(set);
+        self.tweak.credits(evidence.mitigants(operator, set), can_cover, self.methodology)
+    }
+
     fn position(
         &self,
-        operator: OperatorId,
-        strategy: StrategyId,
+        (operator, strategy): (OperatorId, StrategyId),
         set: OperatorSetId,
         found: &OperatorSet,
         inputs: &SetInputs,
@@ -306,7 +365,7 @@ impl Assessor<'_> {
         let (allocated, latent) =
             if is_slashable { (now, soon) } else { (0, now.saturating_add(soon)) };
         let (c1_severity, c2_severity) = operator_severities(inputs, self.methodology);
-        let (c1, c2) = self.operator_hazards(operator);
+        let (c1, c2) = self.operator_hazards(operator, Some(set));
         SetPosition {
             set: set.to_string(),
             group: PLATFORM.to_owned(),
@@ -340,7 +399,9 @@ impl Assessor<'_> {
     fn unencumbered(&self, operator: OperatorId, strategy: StrategyId) -> Ppt {
         let Some(known) = self.chain.operators.get(&operator) else { return Ppt::ZERO };
         let delay = known.allocation_delay.at(self.when.block);
-        let can_surprise = delay.is_some_and(|delay| u64::from(delay) < DEALLOCATION_DELAY_BLOCKS);
+        let exit = self.methodology.clock.exit_window_blocks;
+        let can_surprise = delay.is_some_and(|delay| u64::from(delay) < exit);
+        let can_surprise = self.tweak.can_surprise(can_surprise);
         let Some(encumbered) =
             known.magnitudes.get(&strategy).and_then(|magnitude| magnitude.encumbered)
         else {
@@ -353,7 +414,7 @@ impl Assessor<'_> {
     fn set_inputs(&self, set: OperatorSetId, found: &OperatorSet, service: Service) -> SetInputs {
         let slasher = found.slasher.at(self.when.block);
         // What the recipient is, no event tells: a single key is the worst that it can be.
-        let redistribution = match found.redistribution_recipient {
+        let by_log = match found.redistribution_recipient {
             None => Redistribution::Burned,
             Some(recipient) if recipient == set.avs.0 || Some(recipient) == slasher => {
                 Redistribution::SelfControlled(RecipientKind::Eoa)
@@ -362,38 +423,63 @@ impl Assessor<'_> {
         };
         let is_read =
             slasher.is_some() || found.redistribution_recipient.is_some() || found.is_created;
-        let c4 = if is_read { Provenance::Log } else { Provenance::Prior };
-        let incidents = || self.chain.avs_incidents(set.avs);
+        let evidence = self.evidence().of_set(set, slasher);
+        let attested = |level: Option<VerificationLevel>| level.map(Provenance::Attested);
+        let by_log_or_prior = if is_read { Provenance::Log } else { Provenance::Prior };
+        let incidents = |class| self.chain.avs_incidents(set.avs, class);
+        let count = |class| decayed_count(incidents(class), self.when.epoch, self.methodology);
+        let of_operators = |class| {
+            self.chain.operator_incidents().filter(move |incident| incident.class() == class)
+        };
         SetInputs {
             set: set.to_string(),
             group: PLATFORM.to_owned(),
-            complexity: None,
-            slashes_liveness: true,
-            slash_max: None,
-            authority: SlasherAuthority::EoaOrUnknown,
-            redistribution,
-            veto: None,
-            alpha: None,
-            slack: None,
+            complexity: evidence.ruleset.map(|ruleset| ruleset.complexity),
+            slashes_liveness: evidence.ruleset.is_none_or(|ruleset| ruleset.slashes_liveness),
+            slash_max: evidence.slash_max,
+            authority: evidence.authority,
+            redistribution: self.evidence().redistribution(set, by_log),
+            veto: evidence.veto,
+            alpha: evidence.alpha,
+            slack: evidence.slack,
             live_years: self.avs_years(set.avs),
-            incidents_c3: Atto::ZERO,
-            incidents_c4: decayed_count(incidents(), self.when.epoch, self.methodology),
+            incidents_c3: count(LossClass::C3),
+            incidents_c4: count(LossClass::C4),
             severities: SetSeverities {
-                c1: severity_record(self.chain.operator_incidents(), self.methodology),
-                c4: severity_record(incidents(), self.methodology),
-                c2: SeverityRecord::default(),
-                c3: SeverityRecord::default(),
+                c1: severity_record(of_operators(LossClass::C1), self.methodology),
+                c2: severity_record(of_operators(LossClass::C2), self.methodology),
+                c3: severity_record(incidents(LossClass::C3), self.methodology),
+                c4: severity_record(incidents(LossClass::C4), self.methodology),
             },
-            provenance: SetProvenance { c3: Provenance::Prior, c4, c5: Provenance::Prior },
+            provenance: SetProvenance {
+                c3: attested(evidence.ruleset.map(|ruleset| ruleset.level))
+                    .unwrap_or(Provenance::Prior),
+                c4: attested(evidence.authority_level).unwrap_or(by_log_or_prior),
+                c5: attested(evidence.profit_level).unwrap_or(Provenance::Prior),
+            },
             service,
         }
+    }
+
+    const fn evidence(&self) -> Evidence<'_> {
+        Evidence { chain: self.chain, when: self.when, methodology: self.methodology }
+    }
+
+    /// The ceilings of a set's design. A profit from corruption that only a party to it states is
+    /// as good as unknown.
+    fn caps(&self, inputs: &SetInputs) -> Vec<Cap> {
+        let mut caps = set_caps(inputs, self.methodology);
+        if inputs.slack.is_some() && inputs.provenance.c5 == Provenance::Prior {
+            caps.extend(Cap::of(CapReason::CorruptionProfitUnknown, self.methodology));
+        }
+        caps
     }
 
     fn service(&self, set: OperatorSetId, found: &OperatorSet) -> Service {
         // Weights are known only where every strategy has a known price; then a member without a
         // share has no stake.
         let is_priced = !found.strategies.is_empty()
-            && found.strategies.iter().all(|strategy| *strategy == BEACON_CHAIN_ETH);
+            && found.strategies.iter().all(|strategy| self.chain.price(*strategy).is_some());
         let has_share = |operator: &&OperatorId| {
             found.can_slash(**operator, self.when.block)
                 && self.chain.experience.shares_of_set.contains_key(&(**operator, set))
@@ -403,7 +489,7 @@ impl Assessor<'_> {
             return self.benchmark();
         }
         let member = |operator: &&OperatorId| {
-            let (c1, c2) = self.operator_hazards(**operator);
+            let (c1, c2) = self.operator_hazards(**operator, Some(set));
             let share = self.chain.experience.shares_of_set.get(&(**operator, set));
             Member {
                 operator: operator.to_string(),
@@ -418,44 +504,64 @@ impl Assessor<'_> {
 
     /// A benchmark operator: the group's own rates.
     fn benchmark(&self) -> Service {
-        let group = self.chain.operator_totals(None, self.when.epoch, self.methodology);
         let priors = &self.methodology.priors;
-        let c1: GammaRate = priors.c1.into();
-        let c2: GammaRate = priors.c2.into();
+        let posterior = |prior: GammaRate, class| {
+            let epoch = self.when.epoch;
+            let group = self.chain.operator_totals(None, class, epoch, self.methodology);
+            prior.posterior(group.incidents, group.years)
+        };
         Service::Benchmark {
-            c1: c1.posterior(group.incidents, group.years),
-            c2: c2.posterior(Atto::ZERO, group.years),
+            c1: posterior(priors.c1.into(), LossClass::C1),
+            c2: posterior(priors.c2.into(), LossClass::C2),
             provenance: Provenance::Prior,
         }
     }
 
-    /// Hazards C1 and C2 of one operator: the group without it, times its frailty. An incident
-    /// counts in C1, the most severe class it is compatible with, until someone attests its cause.
-    fn operator_hazards(&self, operator: OperatorId) -> (Hazard, Hazard) {
+    /// Hazards C1 and C2 of one operator in a set, or outside of all: the group without it, times
+    /// what it has in place there, times its frailty. An incident counts in C1, the most severe class it is compatible
+    /// with, until someone attests its cause.
+    fn operator_hazards(
+        &self,
+        operator: OperatorId,
+        set: Option<OperatorSetId>,
+    ) -> (Hazard, Hazard) {
         let epoch = self.when.epoch;
-        let totals = |who| self.chain.operator_totals(who, epoch, self.methodology);
-        let (group, own) = (totals(None), totals(Some(operator)));
-        let without = |prior: GammaRate, group_incidents, own_incidents| {
-            leave_one_out(
-                prior,
-                crate::frailty::Totals { incidents: group_incidents, years: group.years },
-                crate::frailty::Totals { incidents: own_incidents, years: own.years },
-            )
+        let evidence = self.evidence();
+        let without = |prior: GammaRate, class| {
+            let totals = |who| self.chain.operator_totals(who, class, epoch, self.methodology);
+            leave_one_out(prior, totals(None), totals(Some(operator)))
         };
         let priors = &self.methodology.priors;
-        let c1 = without(priors.c1.into(), group.incidents, own.incidents);
-        let c2 = without(priors.c2.into(), Atto::ZERO, Atto::ZERO);
-        let years = self.operator_years(operator);
-        let expected =
-            |rate: GammaRate| ExpectedAt { group_mean: rate.mean(), multiplier: Atto::ONE, years };
-        let incidents = decayed_count(self.incidents_of(operator), epoch, self.methodology);
-        let record = OperatorRecord {
-            years,
-            ..OperatorRecord::new(incidents, &[expected(c1), expected(c2)])
+        let c1 = without(priors.c1.into(), LossClass::C1);
+        let c2 = without(priors.c2.into(), LossClass::C2);
+        let multiplier = |class, set: Option<OperatorSetId>| {
+            let credits = set.map(|set| self.credits(operator, set)).unwrap_or_default();
+            evidence.multiplier(class, operator, &credits)
         };
-        let hazard =
-            |group| Hazard::of_operator(group, Atto::ONE, &record, &self.methodology.frailty);
-        (hazard(c1), hazard(c2))
+        let mut expected = Vec::new();
+        for (set, years) in self.years_by_set(operator) {
+            for (class, rate) in [(OperatorClass::SigningFault, c1), (OperatorClass::Liveness, c2)]
+            {
+                let multiplier = multiplier(class, Some(set));
+                expected.push(ExpectedAt { group_mean: rate.mean(), multiplier, years });
+            }
+        }
+        let added = self.tweak.added_years();
+        if added > Atto::ZERO {
+            let multiplier = multiplier(OperatorClass::SigningFault, set);
+            expected.push(ExpectedAt { group_mean: c1.mean(), multiplier, years: added });
+        }
+        let incidents = decayed_count(self.incidents_of(operator), epoch, self.methodology);
+        let incidents = self.tweak.incidents(incidents);
+        let record = OperatorRecord {
+            years: self.operator_years(operator).saturating_add(added),
+            ..OperatorRecord::new(incidents, &expected)
+        };
+        let hazard = |group, class| {
+            let frailty = &self.methodology.frailty;
+            Hazard::of_operator(group, multiplier(class, set), &record, frailty)
+        };
+        (hazard(c1, OperatorClass::SigningFault), hazard(c2, OperatorClass::Liveness))
     }
 
     fn operator_provenance(&self, operator: OperatorId) -> Provenance {
@@ -470,13 +576,17 @@ impl Assessor<'_> {
 
     /// Decayed years of an operator over all its sets, as of the epoch in question.
     fn operator_years(&self, operator: OperatorId) -> Atto {
+        self.years_by_set(operator).fold(Atto::ZERO, |sum, (_, years)| sum.saturating_add(years))
+    }
+
+    fn years_by_set(&self, operator: OperatorId) -> impl Iterator<Item = (OperatorSetId, Atto)> {
         let first = OperatorSetId { avs: AvsId(alloy_primitives::Address::ZERO), id: 0 };
         self.chain
             .experience
             .operators
             .range((operator, first)..)
-            .take_while(|((who, _), _)| *who == operator)
-            .fold(Atto::ZERO, |sum, (_, exposure)| sum.saturating_add(self.years(*exposure)))
+            .take_while(move |((who, _), _)| *who == operator)
+            .map(|((_, set), exposure)| (*set, self.years(*exposure)))
     }
 
     fn avs_years(&self, avs: AvsId) -> Atto {

@@ -6,6 +6,8 @@
 //! `scenarios` makes the losses. §2.11 has the model; the optimal weights may not be unique, the
 //! optimal risk is.
 
+pub mod input;
+pub mod pricing;
 mod scenarios;
 mod simplex;
 
@@ -161,6 +163,31 @@ impl Problem {
             return Err(FrontierError::Probabilities { found });
         }
         Ok(Self { rewards, caps, scenarios, groups, level })
+    }
+
+    /// Yearly rewards.
+    pub fn rewards(&self) -> &[Ratio] {
+        &self.rewards
+    }
+
+    /// Largest weights.
+    pub fn caps(&self) -> &[Ratio] {
+        &self.caps
+    }
+
+    /// Courses of the year.
+    pub fn scenarios(&self) -> &[Scenario] {
+        &self.scenarios
+    }
+
+    /// Shared limits.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The level, such as 0.95.
+    pub fn level(&self) -> Ratio {
+        self.level
     }
 
     /// Weights of least tail risk among those that earn `required`, exactly, with their

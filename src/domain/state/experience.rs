@@ -11,11 +11,12 @@ use alloy_primitives::{Address, U256, address};
 use super::ChainState;
 use super::operator::WAD_PER_PPT;
 use super::slashing::Incident;
-use super::staker::{mul_div_floor, slashable_shares};
+use super::staker::{mul_div_floor, mul_wad_floor, slashable_shares};
 use crate::decimal::{Atto, Ppt};
 use crate::exposure::{DecayedExposure, is_above_dust};
 use crate::frailty::Totals;
 use crate::id::{AvsId, OperatorId, OperatorSetId, StrategyId};
+use crate::loss_block::LossClass;
 use crate::methodology::Methodology;
 use crate::severity::SeverityRecord;
 
@@ -68,16 +69,31 @@ impl ChainState {
     /// Slashable stake of each member of a set, wei of ether, counting what has a known price.
     fn known_stakes(&self, set: OperatorSetId, block: u64) -> Vec<(OperatorId, U256)> {
         let Some(found) = self.operator_sets.get(&set) else { return Vec::new() };
-        if self.has_strategies && !found.strategies.contains(&BEACON_CHAIN_ETH) {
+        let strategies = std::iter::once(BEACON_CHAIN_ETH)
+            .chain(self.registry.prices.keys().copied())
+            .filter(|strategy| !self.has_strategies || found.strategies.contains(strategy));
+        let priced: Vec<(StrategyId, U256)> =
+            strategies.filter_map(|strategy| Some((strategy, self.price(strategy)?))).collect();
+        if priced.is_empty() {
             return Vec::new();
         }
-        let stake = |operator: &OperatorId| {
-            let strategy = BEACON_CHAIN_ETH;
+        let value = |operator: &OperatorId, strategy: StrategyId, price: U256| {
             let allocation = self.allocations.get(&(*operator, set, strategy))?;
             let known = self.operators.get(operator)?;
             let shares = known.shares.get(&strategy)?;
             let max = known.max_magnitude(strategy);
-            slashable_shares(*shares, U256::ZERO, allocation.current_at(block), max)
+            let slashable =
+                slashable_shares(*shares, U256::ZERO, allocation.current_at(block), max)?;
+            if strategy == BEACON_CHAIN_ETH {
+                Some(slashable)
+            } else {
+                mul_wad_floor(slashable, price)
+            }
+        };
+        let stake = |operator: &OperatorId| {
+            let values =
+                priced.iter().filter_map(|(strategy, price)| value(operator, *strategy, *price));
+            values.reduce(U256::saturating_add)
         };
         found
             .members
@@ -154,17 +170,19 @@ impl Experience {
 }
 
 impl ChainState {
-    /// Undecayed incidents and years of all operators over the group window, or of one of them.
+    /// Undecayed incidents of a class and years of all operators over the group window, or of one
+    /// of them.
     pub fn operator_totals(
         &self,
         operator: Option<OperatorId>,
+        class: LossClass,
         epoch: u64,
         methodology: &Methodology,
     ) -> Totals {
         let from = epoch.saturating_sub(window_epochs(methodology));
         let incidents = self
             .operator_incidents()
-            .filter(|found| found.first_block.epoch() >= from)
+            .filter(|found| found.class() == class && found.first_block.epoch() >= from)
             .filter(|found| operator.is_none_or(|wanted| wanted == found.operator))
             .count();
         Totals {
@@ -175,15 +193,20 @@ impl ChainState {
 
     /// Incidents that an operator answers for.
     pub fn operator_incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.incidents.iter().filter(|incident| !incident.is_avs_incident)
+        let is_operators = |class| matches!(class, LossClass::C1 | LossClass::C2);
+        self.incidents.iter().filter(move |incident| is_operators(incident.class()))
     }
 
-    /// Incidents that an AVS answers for.
-    pub fn avs_incidents(&self, avs: AvsId) -> impl Iterator<Item = &Incident> {
+    /// Incidents of a class that an AVS answers for.
+    pub fn avs_incidents(
+        &self,
+        avs: AvsId,
+        class: LossClass,
+    ) -> impl Iterator<Item = &Incident> + Clone {
         self.incidents
             .iter()
             .filter(move |incident| incident.operator_set.avs == avs)
-            .filter(|incident| incident.is_avs_incident)
+            .filter(move |incident| incident.class() == class)
     }
 }
 

@@ -479,12 +479,14 @@ impl ChainState {
         queued.scaled_shares.iter().map(shares).collect()
     }
 
-    /// Wei of ether for 1e18 shares of a strategy, if a price is recorded. Native ether is one.
+    /// Wei of ether for 1e18 shares of a strategy: one for native ether by definition, else what a
+    /// contract says, else what is attested; `None`: unknown.
     pub fn price(&self, strategy: StrategyId) -> Option<U256> {
         if strategy == BEACON_CHAIN_ETH {
             return Some(U256::from(WAD));
         }
-        self.prices.get(&strategy.0).map(|price| price.wei)
+        let recorded = self.prices.get(&strategy.0).map(|price| price.wei);
+        recorded.or_else(|| self.registry.prices.get(&strategy).copied())
     }
 
     /// What a token trades at, if a price is recorded.

@@ -9,6 +9,7 @@ pub mod experience;
 pub mod lrt;
 pub mod operator;
 pub mod operator_set;
+pub mod registry;
 pub mod slashing;
 pub mod staker;
 
@@ -47,6 +48,8 @@ pub struct ChainState {
     pub first_epoch: Option<u64>,
     /// Last block folded.
     pub block_number: u64,
+    /// Its time, seconds since the Unix epoch.
+    pub time: u64,
     /// Operators that any event named.
     pub operators: ByAddress<OperatorId, Operator>,
     /// AVSs that any event named.
@@ -71,6 +74,8 @@ pub struct ChainState {
     pub incidents: Vec<Incident>,
     /// Time at risk, epoch by epoch.
     pub experience: experience::Experience,
+    /// Who may attest, and what stands.
+    pub registry: registry::Registry,
     /// Whether any membership of an operator in a set is in the log.
     pub has_memberships: bool,
     /// Whether any strategy of a set is in the log.
@@ -120,6 +125,7 @@ impl State {
         }
         if fact.block.number > chain.block_number {
             chain.block_number = fact.block.number;
+            chain.time = fact.block.timestamp;
             chain.fallen.clear();
         }
         chain.first_epoch.get_or_insert(fact.block.epoch());

@@ -4,10 +4,12 @@ use alloy_primitives::{B256, U256};
 
 use super::ChainState;
 use super::operator::WAD;
+use crate::attestation::Cause;
 use crate::block::BlockRef;
 use crate::decimal::Ppt;
 use crate::event::{Event, Fact};
 use crate::id::{OperatorId, OperatorSetId, StrategyId};
+use crate::loss_block::LossClass;
 use crate::state::staker::mul_div_floor;
 
 /// Slashes of one operator by one set within this many blocks of the incident's first are one
@@ -86,6 +88,8 @@ pub struct Incident {
     /// Whether the AVS answers for it, and not the operator it hit (methodology §2.2): the AVS paid
     /// itself, or half of the set (at least three operators) was hit within a day.
     pub is_avs_incident: bool,
+    /// Why it happened, if third parties say so; else the rule decides.
+    pub attested_cause: Option<Cause>,
     /// Members that the set could slash when it began.
     members: usize,
     /// What is left of the allocation, a strategy each, 1e-18.
@@ -210,6 +214,7 @@ impl ChainState {
                     .copied()
                     .or_else(|| members.is_empty().then_some(Ppt::ONE)),
                 is_avs_incident: is_self_dealing,
+                attested_cause: None,
                 members: members.len(),
                 left: Vec::new(),
             });
@@ -257,6 +262,15 @@ impl ChainState {
 }
 
 impl Incident {
+    /// The class it counts in: what is attested, else the most severe that fits the evidence.
+    pub fn class(&self) -> LossClass {
+        match self.attested_cause {
+            Some(cause) => cause.class(),
+            None if self.is_avs_incident => LossClass::C4,
+            None => LossClass::C1,
+        }
+    }
+
     fn add(&mut self, slashed: &SlashedStrategy) {
         let wad = U256::from(WAD);
         let severity = slashed.severity_at_least().min(wad);

@@ -7,7 +7,15 @@ use std::fs;
 use std::path::PathBuf;
 
 use alloy::primitives::{Address, B256, I256, U256, hex};
+use assay_domain::attestation::{
+    AdministratorAppointment, Attestation, Cause, Claim, Message, MethodologyAdoption, Revocation,
+    SignerRegistration, SignerRemoval, SlasherKind,
+};
+use assay_domain::decimal::Ppt;
 use assay_domain::event::{RatingAction, RatingActionKind, Withdrawal};
+use assay_domain::mitigation::VerificationLevel;
+use assay_domain::operator_set::RecipientKind;
+use assay_domain::ruleset::{EvidenceKind, Rule, Ruleset};
 use assay_domain::{
     AvsId, Event, LrtId, OperatorId, OperatorSetId, RatedEntity, StakerId, StrategyId,
     UntrustedText,
@@ -332,7 +340,7 @@ fn liquid() -> Vec<Event> {
 
 fn our_own() -> Vec<Event> {
     let v = &mut Values(200);
-    vec![
+    [
         Event::FinalityAdvanced,
         Event::BlocksReverted { orphaned: vec![v.hash(), v.hash()] },
         Event::Restated { known: v.small() },
@@ -356,4 +364,96 @@ fn our_own() -> Vec<Event> {
             tx_hash: v.hash(),
         },
     ]
+    .into_iter()
+    .chain(messages(&mut Values(100)))
+    .collect()
+}
+
+fn messages(v: &mut Values) -> Vec<Event> {
+    let set = v.set();
+    let operator = v.operator();
+    let rule = Rule {
+        id: "R1".to_owned(),
+        text: "two votes".to_owned(),
+        evidence: EvidenceKind::Challenge,
+        needs_history: true,
+        external_data: false,
+        slashes_liveness: true,
+        machine_policy: false,
+        max_slash: Ppt(500_000_000_000),
+        dispute_window_blocks: 7,
+        verifier_code_hash: Some(v.hash()),
+    };
+    let kind = SlasherKind::Multisig { threshold: 2, signers: 3, timelock_blocks: 100_800 };
+    let claims = vec![
+        Claim::Ruleset { set, ruleset: Ruleset { redistributing: true, rules: vec![rule] } },
+        Claim::SlasherProfile {
+            set,
+            slasher: v.address(),
+            kind,
+            code_hash: Some(v.hash()),
+            max_slash: Some(Ppt(3)),
+        },
+        Claim::RecipientProfile {
+            set,
+            recipient: v.address(),
+            kind: RecipientKind::Contract,
+            is_delayed: true,
+            is_self_controlled: false,
+        },
+        Claim::Veto { set, independent_signers: 3, window_blocks: 7_200 },
+        Claim::ProfitFromCorruption { set, wei: v.amount(), method: "bridge".to_owned() },
+        Claim::CorruptionThreshold { set, alpha: Ppt(4) },
+        Claim::AntiSlasher {
+            operator,
+            signing_keys: v.hash(),
+            policy: v.hash(),
+            rulesets: [v.hash(), v.hash()].into(),
+        },
+        Claim::Infrastructure {
+            operator,
+            has_remote_signer: true,
+            has_dvt: false,
+            has_doppelganger_detection: true,
+        },
+        Claim::KeyMigration { operator, migrated_at: v.small() },
+        Claim::Uptime { operator, uptime: Ppt(5) },
+        Claim::Cause { operator, set, block: v.small(), cause: Cause::LogicBug },
+        Claim::Price { strategy: v.strategy(), wei: v.amount() },
+        Claim::WatchResolution { entity: RatedEntity::operator_set(1, set) },
+    ];
+    let mut messages = vec![
+        Message::AdministratorAppointment(AdministratorAppointment {
+            administrator: v.address(),
+            effective_block: v.small(),
+        }),
+        Message::SignerRegistration(SignerRegistration {
+            signer: v.address(),
+            level: VerificationLevel::VerifiedRemote,
+            affiliations: [v.address(), v.address()].into(),
+            effective_block: v.small(),
+        }),
+        Message::SignerRemoval(SignerRemoval { signer: v.address(), effective_block: v.small() }),
+    ];
+    // The stored form of every claim, one after the other in one golden file.
+    assert_eq!(claims.iter().map(Claim::kind).collect::<Vec<_>>(), (1..=13).collect::<Vec<_>>());
+    let encoded: Vec<u8> = claims.iter().flat_map(|c| borsh::to_vec(c).expect("memory")).collect();
+    messages.push(Message::Attestation(Attestation {
+        claim: Claim::ProfitFromCorruption { set, wei: U256::ONE, method: hex::encode(encoded) },
+        level: VerificationLevel::VerifiedOnChain,
+        evidence: v.hash(),
+        observed_at: v.small(),
+        effective_block: v.small(),
+        expires_at: v.small(),
+    }));
+    messages.push(Message::Revocation(Revocation {
+        attestation: v.hash(),
+        effective_block: v.small(),
+    }));
+    messages.push(Message::MethodologyAdoption(MethodologyAdoption {
+        methodology: v.hash(),
+        version: "2".to_owned(),
+        effective_block: v.small(),
+    }));
+    messages.into_iter().map(|message| message.into_event(v.hash(), v.address(), [7; 65])).collect()
 }

@@ -1,0 +1,91 @@
+//! What tail risk costs: the hurdle of one more position, a premium, a lender's ceiling (§2.11).
+
+use crate::loss::{Level, LossModel};
+use crate::ratio::{Ratio, RatioError};
+
+/// Parts per trillion in one.
+const PPT: u128 = 1_000_000_000_000;
+
+/// Expected loss and tail of a portfolio, shares of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Expected loss of a year.
+    pub expected_loss: Ratio,
+    /// Expected shortfall at 99 %.
+    pub shortfall_99: Ratio,
+    /// Expected shortfall at 99.9 %.
+    pub shortfall_999: Ratio,
+}
+
+impl Tail {
+    /// The figures of a portfolio, at whole parts per trillion.
+    ///
+    /// # Errors
+    /// When a fraction does not fit.
+    pub fn of(model: &LossModel) -> Result<Self, RatioError> {
+        let distribution = model.distribution();
+        let share = |ppt: u64| Ratio::new(i128::from(ppt), PPT);
+        Ok(Self {
+            expected_loss: share(distribution.expected_loss().to_ppt())?,
+            shortfall_99: share(distribution.expected_shortfall(Level::P99).to_ppt())?,
+            shortfall_999: share(distribution.expected_shortfall(Level::P999).to_ppt())?,
+        })
+    }
+
+    /// EL + h (ES99 − EL): what bearing this costs a year.
+    ///
+    /// # Errors
+    /// When a fraction does not fit.
+    pub fn cost(&self, hurdle_rate: Ratio) -> Result<Ratio, RatioError> {
+        let excess = self.shortfall_99.minus(self.expected_loss)?;
+        self.expected_loss.plus(hurdle_rate.times(excess)?)
+    }
+
+    /// The yearly premium of underwriting it: its cost over what expenses leave.
+    ///
+    /// # Errors
+    /// When expenses take everything, or a fraction does not fit.
+    pub fn premium(&self, hurdle_rate: Ratio, expense: Ratio) -> Result<Ratio, RatioError> {
+        self.cost(hurdle_rate)?.over(Ratio::ONE.minus(expense)?)
+    }
+
+    /// The most a lender should lend on it: 1 − ES99.9 − exit cost − loss before an oracle notices.
+    ///
+    /// # Errors
+    /// When a fraction does not fit.
+    pub fn loan_to_value(&self, exit_cost: Ratio, lag: Ratio) -> Result<Ratio, RatioError> {
+        let left = Ratio::ONE.minus(self.shortfall_999)?.minus(exit_cost)?.minus(lag)?;
+        Ok(left.max(Ratio::ZERO))
+    }
+}
+
+/// One more position: what it must earn, and what it earns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptIn {
+    /// ΔEL + h (ΔES99 − ΔEL).
+    pub hurdle: Ratio,
+    /// Δr.
+    pub reward: Ratio,
+}
+
+impl OptIn {
+    /// Compares a portfolio with and without it.
+    ///
+    /// # Errors
+    /// When a fraction does not fit.
+    pub fn new(
+        before: &Tail,
+        after: &Tail,
+        reward: Ratio,
+        hurdle_rate: Ratio,
+    ) -> Result<Self, RatioError> {
+        let hurdle = after.cost(hurdle_rate)?.minus(before.cost(hurdle_rate)?)?;
+        Ok(Self { hurdle, reward })
+    }
+
+    /// Whether it earns more than it must.
+    #[must_use]
+    pub fn is_worth_it(&self) -> bool {
+        self.reward > self.hurdle
+    }
+}

@@ -1,0 +1,101 @@
+//! The one door in: signed messages by `POST /v1/attestations`, recorded with the writer's rights.
+//!
+//! The query side cannot write; this route is beside it and takes one document of [`Document`]'s
+//! form a request. Whoever sends it does not matter: what counts is who signed.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::attestation::{DOCUMENT_BYTES_MAX, Document, Recorder, Refused, record};
+use crate::event_store::{EventStore, RecordError, Timeliness};
+
+/// Documents checked at once: more would keep the writer's connections from ingestion.
+const CONCURRENT_MAX: usize = 2;
+
+struct Door {
+    store: EventStore,
+    places: Semaphore,
+}
+
+/// The route, over a store with the writer's rights.
+pub fn routes(store: EventStore) -> Router {
+    let door = Arc::new(Door { store, places: Semaphore::new(CONCURRENT_MAX) });
+    Router::new()
+        .route("/v1/attestations", post(take))
+        .layer(DefaultBodyLimit::max(DOCUMENT_BYTES_MAX))
+        .with_state(door)
+}
+
+async fn take(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) -> Response {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+    if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {
+        let message = "send application/json";
+        return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", message);
+    }
+    let Ok(_place) = door.places.try_acquire() else {
+        let message = "too many messages at once; retry in a few seconds";
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message);
+    };
+    let done = match Document::parse(&body) {
+        Ok(document) => record(&door.store, document, Recorder::Anyone, Timeliness::Required).await,
+        Err(refused) => Err(refused),
+    };
+    match done {
+        Ok(done) => {
+            let said = json!({
+                "position": done.position.to_string(),
+                "digest": done.digest,
+                "countsFromBlock": done.counts_from.to_string(),
+            });
+            (StatusCode::CREATED, axum::Json(said)).into_response()
+        }
+        Err(refused) => {
+            let (status, code) = sort(&refused);
+            if status.is_server_error() {
+                tracing::warn!(error = %refused, "a message could not be recorded");
+                return refusal(status, code, "the log is away; retry in a few seconds");
+            }
+            refusal(status, code, &refused.to_string())
+        }
+    }
+}
+
+const fn sort(refused: &Refused) -> (StatusCode, &'static str) {
+    match refused {
+        Refused::Malformed(_) => (StatusCode::BAD_REQUEST, "MALFORMED"),
+        Refused::TooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "TOO_LONG"),
+        Refused::Unsigned => (StatusCode::BAD_REQUEST, "UNSIGNED"),
+        Refused::BadSignature { .. } => (StatusCode::FORBIDDEN, "BAD_SIGNATURE"),
+        Refused::OwnerOnly => (StatusCode::FORBIDDEN, "OWNER_ONLY"),
+        Refused::Record(error) => match error {
+            RecordError::UnknownChain { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "UNKNOWN_CHAIN"),
+            RecordError::Replayed { .. } => (StatusCode::CONFLICT, "REPLAYED"),
+            RecordError::Faulty { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "FAULTY"),
+            RecordError::TooLate { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "TOO_LATE"),
+            RecordError::TooEarly { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "TOO_EARLY"),
+            RecordError::Expired { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "EXPIRED"),
+            RecordError::NotYetObserved { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "NOT_YET_OBSERVED")
+            }
+            RecordError::NotEntitled(_) => (StatusCode::FORBIDDEN, "NOT_ENTITLED"),
+            RecordError::TooMany => (StatusCode::INSUFFICIENT_STORAGE, "TOO_MANY"),
+            RecordError::Append(_) | RecordError::Read(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+            }
+        },
+    }
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, axum::Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+}

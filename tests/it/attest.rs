@@ -1,0 +1,536 @@
+//! Signed messages from document to rating: what is taken, what is refused, what it does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::signers::SignerSync as _;
+use alloy::signers::local::PrivateKeySigner;
+use assay::attestation::{Document, Recorder, Refused, record};
+use assay::event_store::{Batch, EventStore, Record, RecordError, Timeliness};
+use assay::rater::Rater;
+use assay_domain::attestation::{
+    AdministratorAppointment, Attestation, Claim, Message, Revocation, SignerRegistration,
+    SignerRemoval, SlasherKind,
+};
+use assay_domain::methodology::Methodology;
+use assay_domain::mitigation::VerificationLevel;
+use assay_domain::state::experience::BEACON_CHAIN_ETH;
+use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use tower::ServiceExt as _;
+
+use crate::support::{self, TestDatabase};
+
+const CHAIN: u64 = 1;
+const GENESIS: u64 = 1_700_000_000;
+const AVS: AvsId = AvsId(Address::repeat_byte(0xa5));
+const SET: OperatorSetId = OperatorSetId { avs: AVS, id: 1 };
+const OPERATOR: OperatorId = OperatorId(Address::repeat_byte(0x0b));
+const SLASHER: Address = Address::repeat_byte(0x5a);
+
+/// The newest final block before anything is attested, and the effective block of what is.
+const FINAL: u64 = 20_000;
+
+/// Messages with that effective block count from the end of this block.
+const COUNTS: u64 = 28_799;
+
+fn block(number: u64) -> BlockRef {
+    BlockRef {
+        number,
+        hash: B256::left_padding_from(&number.to_be_bytes()),
+        timestamp: GENESIS + 12 * number,
+    }
+}
+
+fn key(number: u8) -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::repeat_byte(number)).unwrap()
+}
+
+fn facts() -> Vec<Fact> {
+    let events = [
+        Event::OperatorSetCreated { operator_set: SET },
+        Event::SlasherMigrated { operator_set: SET, slasher: SLASHER },
+        Event::StrategyAddedToOperatorSet { operator_set: SET, strategy: BEACON_CHAIN_ETH },
+        Event::OperatorRegistered { operator: OPERATOR, delegation_approver: Address::ZERO },
+        Event::OperatorSharesIncreased {
+            operator: OPERATOR,
+            staker: assay_domain::StakerId(Address::repeat_byte(0x57)),
+            strategy: BEACON_CHAIN_ETH,
+            shares: U256::from(1_000) * U256::from(10_u64.pow(18)),
+        },
+        Event::OperatorAddedToOperatorSet { operator: OPERATOR, operator_set: SET },
+        Event::AllocationUpdated {
+            operator: OPERATOR,
+            operator_set: SET,
+            strategy: BEACON_CHAIN_ETH,
+            magnitude: 500_000_000_000_000_000,
+            effect_block: 1_000,
+        },
+    ];
+    let place = |(log_index, event)| Fact {
+        chain_id: CHAIN,
+        block: block(1_000),
+        tx_hash: B256::repeat_byte(1),
+        log_index,
+        emitter: Address::repeat_byte(2),
+        event,
+    };
+    (0_u32..).zip(events).map(place).collect()
+}
+
+/// A log with one operator in one set, rated up to [`FINAL`], with an administrator, two third
+/// parties and somebody who only claims.
+struct World {
+    database: TestDatabase,
+    store: EventStore,
+    rater: Rater,
+}
+
+fn rater(store: &EventStore) -> Rater {
+    Rater::new(store.clone(), Arc::new(Methodology::version_1().unwrap()))
+}
+
+impl World {
+    async fn new() -> Self {
+        let database = support::database().await;
+        let store = database.store().await;
+        let facts = facts();
+        let batch =
+            Batch { chain_id: CHAIN, facts, finalized: Some(block(FINAL)), ..Batch::default() };
+        store.append(&batch).await.unwrap();
+        let mut rater = rater(&store);
+        rater.catch_up().await.unwrap();
+        Self { database, store, rater }
+    }
+
+    async fn with_signers() -> Self {
+        let world = Self::new().await;
+        let appointed =
+            AdministratorAppointment { administrator: key(1).address(), effective_block: FINAL };
+        world.says(1, Message::AdministratorAppointment(appointed)).await.unwrap();
+        let third = VerificationLevel::SignedThirdParty;
+        for (number, level, affiliation) in [
+            (2, third, None),
+            (3, third, None),
+            (4, VerificationLevel::SelfClaim, None),
+            (5, third, Some(AVS.0)),
+        ] {
+            let registration = SignerRegistration {
+                signer: key(number).address(),
+                level,
+                affiliations: affiliation.into_iter().collect(),
+                effective_block: FINAL,
+            };
+            world.says(1, Message::SignerRegistration(registration)).await.unwrap();
+        }
+        world
+    }
+
+    async fn says(&self, who: u8, message: Message) -> Result<Record, Refused> {
+        let document = signed(&key(who), message);
+        record(&self.store, document, Recorder::Owner, Timeliness::Required).await
+    }
+
+    async fn finalize(&mut self, number: u64) -> u32 {
+        let finalized = Some(block(number));
+        let batch = Batch { chain_id: CHAIN, finalized, ..Batch::default() };
+        self.store.append(&batch).await.unwrap();
+        self.rater.catch_up().await.unwrap().revision
+    }
+
+    /// Expected loss of a rated entity as of a block, ppt.
+    async fn loss(&self, entity: RatedEntity, at: u64) -> i64 {
+        sqlx::query_scalar(
+            "SELECT r.expected_loss_ppt FROM read_model.ratings r
+             JOIN read_model.entities e ON e.id = r.entity_id
+             WHERE e.slug = $1 AND r.block_number <= $2 ORDER BY r.position DESC LIMIT 1",
+        )
+        .bind(entity.to_string())
+        .bind(at.cast_signed())
+        .fetch_one(&self.database.pool().await)
+        .await
+        .unwrap()
+    }
+}
+
+fn signed(key: &PrivateKeySigner, message: Message) -> Document {
+    signed_for(CHAIN, key, message)
+}
+
+fn signed_for(chain_id: u64, key: &PrivateKeySigner, message: Message) -> Document {
+    let signer = key.address();
+    let mut document = Document { chain_id, message, signer: Some(signer), signature: None };
+    let signature = key.sign_hash_sync(&document.digest(signer)).unwrap();
+    document.signature = Some(Bytes::from(signature.as_bytes().to_vec()));
+    document
+}
+
+fn claims(level: VerificationLevel, claim: Claim) -> Message {
+    Message::Attestation(Attestation {
+        claim,
+        level,
+        evidence: B256::repeat_byte(0xee),
+        observed_at: block(FINAL).timestamp,
+        effective_block: FINAL,
+        expires_at: block(FINAL).timestamp + 30 * 86_400,
+    })
+}
+
+fn third_party(claim: Claim) -> Message {
+    claims(VerificationLevel::SignedThirdParty, claim)
+}
+
+fn slasher_is(kind: SlasherKind) -> Claim {
+    Claim::SlasherProfile {
+        set: SET,
+        slasher: SLASHER,
+        kind,
+        code_hash: Some(B256::repeat_byte(0xc0)),
+        max_slash: None,
+    }
+}
+
+const MULTISIG: SlasherKind =
+    SlasherKind::Multisig { threshold: 4, signers: 7, timelock_blocks: 0 };
+
+fn set() -> RatedEntity {
+    RatedEntity::operator_set(CHAIN, SET)
+}
+
+#[tokio::test]
+async fn a_third_party_moves_a_rating_from_the_epoch_that_was_signed_and_both_nodes_agree() {
+    let mut world = World::with_signers().await;
+    let done = world.says(2, third_party(slasher_is(SlasherKind::Immutable))).await.unwrap();
+    assert_eq!(done.counts_from, COUNTS);
+    assert_eq!(world.finalize(COUNTS - 1).await, 0);
+    let before = world.loss(set(), COUNTS - 1).await;
+    assert_eq!(world.finalize(40_000).await, 0);
+    let after = world.loss(set(), COUNTS).await;
+    assert!(after < before * 2 / 3, "{before} to {after}: the worst part was the unknown slasher");
+    assert_eq!(world.loss(set(), COUNTS - 1).await, before, "not a block earlier");
+    assay::verify::verify(&world.rater).await.unwrap();
+    let head = world.rater.catch_up().await.unwrap().head;
+    assert_eq!(rater(&world.store).catch_up().await.unwrap().head, head, "after a restart too");
+
+    // Another node gets the messages in another order and all of the chain at once.
+    let other = support::database().await.store().await;
+    let batch = Batch {
+        chain_id: CHAIN,
+        facts: facts(),
+        finalized: Some(block(FINAL)),
+        ..Batch::default()
+    };
+    other.append(&batch).await.unwrap();
+    let mut messages = world.store.messages(0, u64::MAX).await.unwrap();
+    messages[1..5].reverse();
+    for recorded in messages {
+        let found = Message::of_event(&recorded.fact.event).unwrap();
+        let signature = Some(Bytes::from(found.signature.to_vec()));
+        let signer = Some(found.signer);
+        let document = Document { chain_id: CHAIN, message: found.message, signer, signature };
+        record(&other, document, Recorder::Owner, Timeliness::Required).await.unwrap();
+    }
+    let finalized = Some(block(40_000));
+    other.append(&Batch { chain_id: CHAIN, finalized, ..Batch::default() }).await.unwrap();
+    assert_eq!(rater(&other).catch_up().await.unwrap().head, head);
+}
+
+#[tokio::test]
+async fn of_two_that_disagree_the_worse_counts_and_who_belongs_to_it_earns_nothing() {
+    let mut world = World::with_signers().await;
+    world.says(5, third_party(slasher_is(SlasherKind::Immutable))).await.unwrap();
+    world.finalize(30_000).await;
+    let unknown = world.loss(set(), FINAL).await;
+    // A quiet day moves it by less than a hundredth.
+    let affiliated = world.loss(set(), COUNTS).await;
+    assert!(affiliated > unknown - unknown / 100, "an affiliate's word lifts nothing");
+
+    let mut world = World::with_signers().await;
+    world.says(2, third_party(slasher_is(SlasherKind::Immutable))).await.unwrap();
+    world.says(3, third_party(slasher_is(MULTISIG))).await.unwrap();
+    world.finalize(30_000).await;
+    let disputed = world.loss(set(), COUNTS).await;
+
+    let mut world = World::with_signers().await;
+    world.says(3, third_party(slasher_is(MULTISIG))).await.unwrap();
+    world.finalize(30_000).await;
+    assert_eq!(world.loss(set(), COUNTS).await, disputed, "the worse of the two");
+    assert!(disputed < unknown);
+
+    // Anybody registered can make it worse again.
+    let mut world = World::with_signers().await;
+    world.says(2, third_party(slasher_is(SlasherKind::Immutable))).await.unwrap();
+    let says_eoa = claims(VerificationLevel::SelfClaim, slasher_is(SlasherKind::Eoa));
+    world.says(4, says_eoa).await.unwrap();
+    world.finalize(30_000).await;
+    assert!(world.loss(set(), COUNTS).await > disputed);
+}
+
+#[tokio::test]
+async fn a_claim_ends_when_it_expires_is_revoked_or_its_signer_is_struck_off() {
+    for way in 0..3 {
+        let mut world = World::with_signers().await;
+        let done = world.says(2, third_party(slasher_is(SlasherKind::Immutable))).await.unwrap();
+        world.finalize(30_000).await;
+        let unknown = world.loss(set(), FINAL).await;
+        assert!(world.loss(set(), COUNTS).await < unknown);
+        match way {
+            0 => {}
+            1 => {
+                let attestation = done.digest;
+                let revoked = Revocation { attestation, effective_block: 30_000 };
+                world.says(2, Message::Revocation(revoked)).await.unwrap();
+            }
+            _ => {
+                let removed = SignerRemoval { signer: key(2).address(), effective_block: 30_000 };
+                world.says(1, Message::SignerRemoval(removed)).await.unwrap();
+            }
+        }
+        // 30 days after it was observed it has expired anyway.
+        let until = if way == 0 { FINAL + 31 * 7_200 } else { 45_000 };
+        world.finalize(until).await;
+        assert!(world.loss(set(), until).await >= unknown - unknown / 100, "way {way}");
+        assay::verify::verify(&world.rater).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn mitigants_lift_the_operator_and_no_bad_slasher() {
+    let mut world = World::with_signers().await;
+    let claim = Claim::Infrastructure {
+        operator: OPERATOR,
+        has_remote_signer: true,
+        has_dvt: true,
+        has_doppelganger_detection: true,
+    };
+    world.says(2, third_party(claim)).await.unwrap();
+    world.finalize(30_000).await;
+    let blocks: serde_json::Value = sqlx::query_scalar(
+        "SELECT jsonb_agg(jsonb_build_array(r.block_number, r.attribution) ORDER BY r.position)
+         FROM read_model.ratings r JOIN read_model.entities e ON e.id = r.entity_id
+         WHERE e.slug = $1",
+    )
+    .bind(set().to_string())
+    .fetch_one(&world.database.pool().await)
+    .await
+    .unwrap();
+    let hazard = |at: u64, class: &str| {
+        let mut points = blocks.as_array().unwrap().iter();
+        let point = points.rfind(|point| point[0].as_u64().unwrap() <= at).unwrap();
+        let lines = point[1].as_array().unwrap();
+        let line = lines.iter().find(|line| line["class"] == class).unwrap();
+        line["hazardPpt"].to_string().trim_matches('"').parse::<u64>().unwrap()
+    };
+    assert!(hazard(COUNTS, "C1") < hazard(FINAL, "C1") * 3 / 4);
+    assert!(hazard(COUNTS, "C4") > hazard(FINAL, "C4") * 99 / 100);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_message_is_said_and_nothing_is_written() {
+    let world = World::with_signers().await;
+    let head = world.store.head().await.unwrap();
+    let claim = || slasher_is(SlasherKind::Immutable);
+    let refused = |who: u8, message: Message| {
+        let world = &world;
+        async move { world.says(who, message).await.unwrap_err().to_string() }
+    };
+    let with = |change: fn(&mut Attestation)| {
+        let Message::Attestation(mut attestation) = third_party(claim()) else { unreachable!() };
+        change(&mut attestation);
+        Message::Attestation(attestation)
+    };
+    let said = [
+        (refused(9, third_party(claim())).await, "not a registered signer"),
+        (refused(4, third_party(claim())).await, "is registered for SelfClaim at most"),
+        (refused(2, with(|a| a.expires_at = a.observed_at + 60)).await, "expires at"),
+        (refused(2, with(|a| a.expires_at = a.observed_at)).await, "before it was observed"),
+        (refused(2, with(|a| a.expires_at += 900 * 86_400)).await, "more than two years"),
+        (refused(2, with(|a| a.observed_at += 86_400)).await, "was observed at"),
+        (refused(2, with(|a| a.effective_block = 1_000)).await, "from 7200 on"),
+        (refused(2, with(|a| a.effective_block = 900_000)).await, "more than 216000 after"),
+        (
+            refused(
+                2,
+                third_party(slasher_is(SlasherKind::Multisig {
+                    threshold: 8,
+                    signers: 7,
+                    timelock_blocks: 0,
+                })),
+            )
+            .await,
+            "1 to all of its keys",
+        ),
+        (
+            refused(
+                2,
+                Message::SignerRemoval(SignerRemoval {
+                    signer: key(3).address(),
+                    effective_block: FINAL,
+                }),
+            )
+            .await,
+            "is not the administrator",
+        ),
+        (
+            refused(
+                2,
+                Message::Revocation(Revocation { attestation: B256::ZERO, effective_block: FINAL }),
+            )
+            .await,
+            "no attestation",
+        ),
+    ];
+    for (found, expected) in said {
+        assert!(found.contains(expected), "{found}");
+    }
+    // For another chain, and changed after it was signed.
+    let mut foreign = signed_for(17_000, &key(2), third_party(claim()));
+    foreign.chain_id = CHAIN;
+    let found = foreign.clone().verify().unwrap_err().to_string();
+    assert!(found.contains("it is for chain 17000"), "{found}");
+    foreign.chain_id = 17_000;
+    let elsewhere =
+        record(&world.store, foreign, Recorder::Owner, Timeliness::Required).await.unwrap_err();
+    assert!(
+        matches!(
+            elsewhere,
+            Refused::Record(RecordError::NotEntitled(_) | RecordError::UnknownChain { .. })
+        ),
+        "{elsewhere}"
+    );
+    let mut changed = signed(&key(2), third_party(claim()));
+    changed.message = third_party(slasher_is(MULTISIG));
+    assert!(changed.verify().unwrap_err().to_string().starts_with("bad signature"));
+    assert_eq!(world.store.head().await.unwrap(), head);
+    // Once is enough.
+    world.says(2, third_party(claim())).await.unwrap();
+    let again = world.says(2, third_party(claim())).await.unwrap_err().to_string();
+    assert!(again.contains("recorded before, at position"), "{again}");
+}
+
+#[tokio::test]
+async fn a_late_message_is_taken_only_if_every_rating_may_be_made_anew() {
+    let mut world = World::with_signers().await;
+    world.finalize(40_000).await;
+    let late = signed(&key(2), third_party(slasher_is(SlasherKind::Immutable)));
+    let refused = record(&world.store, late.clone(), Recorder::Owner, Timeliness::Required).await;
+    assert!(matches!(refused, Err(Refused::Record(RecordError::TooLate { .. }))));
+    let before = world.loss(set(), COUNTS).await;
+    record(&world.store, late, Recorder::Owner, Timeliness::Restates).await.unwrap();
+    assert_eq!(world.rater.catch_up().await.unwrap().revision, 1);
+    assert!(world.loss(set(), COUNTS).await < before);
+    assay::verify::verify(&world.rater).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_route_takes_a_signed_document_and_says_why_not() {
+    let world = World::with_signers().await;
+    let app = assay::intake::routes(world.store.clone());
+    let post = |body: String, media: &'static str| {
+        let app = app.clone();
+        async move {
+            let request = Request::post("/v1/attestations")
+                .header("content-type", media)
+                .body(Body::from(body))
+                .unwrap();
+            let response = app.oneshot(request).await.unwrap();
+            let status = response.status();
+            let body = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+            (status, serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default())
+        }
+    };
+    let json = "application/json";
+    let text = |document: &Document| serde_json::to_string(document).unwrap();
+    let good = text(&signed(&key(2), third_party(slasher_is(MULTISIG))));
+    assert_eq!(post(good.clone(), "text/plain").await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let (status, body) = post(good.clone(), json).await;
+    assert_eq!((status, &body["countsFromBlock"]), (StatusCode::CREATED, &"28799".into()));
+    assert_eq!(post(good, json).await.0, StatusCode::CONFLICT);
+    let (status, body) = post("{}".to_owned(), json).await;
+    assert_eq!((status, &body["error"]["code"]), (StatusCode::BAD_REQUEST, &"MALFORMED".into()));
+    let unknown = text(&signed(&key(8), third_party(slasher_is(MULTISIG))));
+    assert_eq!(post(unknown, json).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(post(" ".repeat(70_000), json).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let appointed =
+        AdministratorAppointment { administrator: key(7).address(), effective_block: FINAL };
+    let (status, body) =
+        post(text(&signed(&key(7), Message::AdministratorAppointment(appointed))), json).await;
+    assert_eq!((status, &body["error"]["code"]), (StatusCode::FORBIDDEN, &"OWNER_ONLY".into()));
+}
+
+#[test]
+fn typed_data_that_wallets_see_has_the_digest_that_is_signed() {
+    let rulesets: BTreeSet<B256> = [B256::repeat_byte(1), B256::repeat_byte(2)].into();
+    let messages = [
+        third_party(slasher_is(MULTISIG)),
+        third_party(Claim::AntiSlasher {
+            operator: OPERATOR,
+            signing_keys: B256::repeat_byte(3),
+            policy: B256::repeat_byte(4),
+            rulesets,
+        }),
+        Message::Revocation(Revocation { attestation: B256::repeat_byte(5), effective_block: 9 }),
+        Message::SignerRegistration(SignerRegistration {
+            signer: SLASHER,
+            level: VerificationLevel::VerifiedRemote,
+            affiliations: [AVS.0, OPERATOR.0].into(),
+            effective_block: 9,
+        }),
+    ];
+    for message in messages {
+        let document = signed(&key(2), message);
+        let signer = document.signer.unwrap();
+        let typed = document.typed_data(signer);
+        // Through JSON, as a wallet gets it, and alloy's dynamic encoder, which shares no code
+        // with the static one.
+        let text = serde_json::to_string(&typed).unwrap();
+        let typed: alloy::dyn_abi::TypedData = serde_json::from_str(&text).unwrap();
+        assert_eq!(typed.eip712_signing_hash().unwrap(), document.digest(signer));
+        let again = Document::parse(serde_json::to_string(&document).unwrap().as_bytes()).unwrap();
+        assert_eq!(again, document);
+        again.verify().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_methodology_is_adopted_by_an_event_and_every_action_names_its_own() {
+    let file = include_str!("../../src/domain/methodology/assay-1.json");
+    let changed = file
+        .replace("\"version\": \"1\"", "\"version\": \"2-test\"")
+        .replace("\"eoa_or_unknown\": \"0.04\"", "\"eoa_or_unknown\": \"0.4\"");
+    let next = Arc::new(Methodology::parse(&changed).unwrap());
+    let mut world = World::with_signers().await;
+    let adoption = assay_domain::attestation::MethodologyAdoption {
+        methodology: next.hash(),
+        version: next.version.clone(),
+        effective_block: FINAL,
+    };
+    let by_another = world.says(2, Message::MethodologyAdoption(adoption.clone())).await;
+    assert!(by_another.unwrap_err().to_string().contains("is not the administrator"));
+    world.says(1, Message::MethodologyAdoption(adoption)).await.unwrap();
+    // Without the file nothing is rated, and the reason names it.
+    let finalized = Some(block(40_000));
+    let batch = Batch { chain_id: CHAIN, finalized, ..Batch::default() };
+    world.store.append(&batch).await.unwrap();
+    let refused = world.rater.catch_up().await.unwrap_err().to_string();
+    assert!(refused.contains(&next.hash().to_string()), "{refused}");
+    world.rater = rater(&world.store).knowing(vec![next.clone()]);
+    world.rater.catch_up().await.unwrap();
+    assert!(world.loss(set(), COUNTS).await > 2 * world.loss(set(), COUNTS - 1).await);
+    assay::verify::verify(&world.rater).await.unwrap();
+    let mut named = BTreeSet::new();
+    world
+        .store
+        .read_own(&[203], 0, |recorded| {
+            if let Event::RatingAction(action) = recorded.fact.event {
+                named.insert(action.methodology_hash);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        })
+        .await
+        .unwrap();
+    let first = Methodology::version_1().unwrap().hash();
+    assert_eq!(named, [first, next.hash()].into());
+}
