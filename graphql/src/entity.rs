@@ -89,6 +89,13 @@ impl EntityKind {
         not been assessed; an entity that was assessed and got no grade has a rating without one."
     ),
     field(
+        name = "rating_before",
+        ty = "Option<Rating>",
+        desc = "The rating that was in force this many days before (1 to 3660), on the chain's \
+        clock. Null when there was none.",
+        arg(name = "days", ty = "i32")
+    ),
+    field(
         name = "rating_history",
         ty = "Page<Rating>",
         desc = "Every assessment, the newest first.",
@@ -204,6 +211,10 @@ impl RatedEntity {
             .transpose()
     }
 
+    pub(crate) fn kind_number(&self) -> i16 {
+        self.fields().row.kind
+    }
+
     pub(crate) fn chain(&self) -> i64 {
         self.fields().row.chain_id
     }
@@ -263,6 +274,28 @@ impl RatedFields {
         Block::new(self.row.chain_id, self.row.first_block, self.row.first_time)
     }
 
+    /// The rating that was in force this many days before the scope's own time.
+    pub(crate) async fn rating_before(
+        &self,
+        ctx: &Context<'_>,
+        days: i32,
+    ) -> Result<Option<Rating>, ApiError> {
+        if !(1..=3_660).contains(&days) {
+            return Err(ApiError::BadArgument("days is between 1 and 3660".to_owned()));
+        }
+        let seconds = i64::from(days) * 86_400;
+        let mut scope = self.scope.clone();
+        if let Some(recorded_at) = scope.recorded_at {
+            scope.recorded_at = Some(recorded_at.saturating_sub(seconds * 1_000_000));
+        } else {
+            let session = Session::of(ctx)?;
+            let newest = session.load::<TimeAt>((), scope.position).await?.unwrap_or_default();
+            let now = scope.time.unwrap_or(newest);
+            scope.time = Some(now.saturating_sub(seconds));
+        }
+        Rating::latest(ctx, &scope, self.row.id).await
+    }
+
     pub(crate) async fn rating_history(
         &self,
         ctx: &Context<'_>,
@@ -308,6 +341,29 @@ impl RatedFields {
             operator_set_id: self.row.operator_set_id,
             entity_key: self.row.key.clone(),
         }
+    }
+}
+
+/// The time of the last fact at a position.
+struct TimeAt;
+
+impl Batch for TimeAt {
+    type Group = ();
+    type Key = i64;
+    type Value = i64;
+
+    async fn fetch(
+        reader: &mut Reader,
+        (): &(),
+        keys: &[i64],
+    ) -> Result<BTreeMap<i64, i64>, ApiError> {
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT k.at, b.time FROM unnest(");
+        query.push_bind(keys.to_vec()).push(
+            ") AS k(at) CROSS JOIN LATERAL (SELECT time FROM read_model.blocks
+                WHERE last_position <= k.at ORDER BY last_position DESC LIMIT 1) b",
+        );
+        let rows: Vec<(i64, i64)> = reader.rows(query).await?;
+        Ok(rows.into_iter().collect())
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use assay::projection::publications;
 use clap::Args;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -42,6 +43,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
     let rated = during("rating", open.rater().await?.catch_up()).await?;
     let reader = open.reader().await?;
     let feed = feed::publish(&open).await?;
+    publications::project(&open.store().await?).await?;
     let agreed = feed::audit(&open, &feed.target()).await;
     if args.json {
         let ratings = rows_as_json(&story::rows(&reader, None).await?);

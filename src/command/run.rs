@@ -13,7 +13,8 @@ use assay::chain::endpoint::Endpoint;
 use assay::chain::ingest::{Ingest, IngestError, IngestOptions};
 use assay::chain::rpc_source::RpcSource;
 use assay::chain::source::Patience;
-use assay::event_store::{AppendError, NOTIFY_CHANNEL};
+use assay::event_store::{AppendError, EventStore, NOTIFY_CHANNEL};
+use assay::projection::publications;
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
 use assay_oracle::{GasKey, Observer, OracleId, Policy, Publication, RatingSigner};
@@ -29,6 +30,9 @@ const RATE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long to wait for a database that does not answer.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the publisher wrote down is projected this often: a third of a block.
+const PUBLICATIONS_INTERVAL: Duration = Duration::from_secs(4);
 
 /// `/ready` says no when the read model is further behind: two epochs of finality.
 const LAG_BLOCKS_MAX: u64 = 64;
@@ -159,9 +163,11 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     };
     let publishing = async {
         match &publication {
-            Some(publication) => assay_oracle::run(&oracle, publication, stop.clone())
-                .await
-                .context("publishing stopped"),
+            Some(publication) => tokio::select! {
+                ended = assay_oracle::run(&oracle, publication, stop.clone()) =>
+                    ended.context("publishing stopped"),
+                () = project_publications(&store) => Ok(()),
+            },
             None => {
                 stop.cancelled().await;
                 Ok(())
@@ -178,6 +184,16 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();
     result
+}
+
+/// Shows what was published, for ever.
+async fn project_publications(store: &EventStore) {
+    loop {
+        if let Err(error) = publications::project(store).await {
+            tracing::warn!(error = %error, "publications cannot be shown yet; it is tried again");
+        }
+        tokio::time::sleep(PUBLICATIONS_INTERVAL).await;
+    }
 }
 
 /// Rates whenever the log grows. Another process may rate the same log: then it is tried again.

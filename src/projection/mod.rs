@@ -5,6 +5,8 @@
 
 mod copy;
 mod facts;
+pub mod feed;
+pub mod publications;
 mod ratings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +43,7 @@ struct Tables {
     rating_points: TableRows,
     rating_actions: TableRows,
     slashing_events: TableRows,
+    slashed_shares: TableRows,
     operator_shares: TableRows,
     operators: TableRows,
     avss: TableRows,
@@ -69,6 +72,11 @@ impl Tables {
                 "position, is_provisional, chain_id, block_number, block_time, block_hash, \
                  tx_hash, log_index, operator, avs, operator_set_id, strategies, wad_slashed, \
                  allocation_slashed, redistribution_recipient, incident, description",
+            ),
+            slashed_shares: TableRows::new(
+                "slashed_shares",
+                "chain_id, avs, operator_set_id, slash_id, strategy, position, block_number, \
+                 tx_hash, log_index, shares_delta",
             ),
             operator_shares: TableRows::new(
                 "operator_shares",
@@ -103,7 +111,7 @@ impl Tables {
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 12] {
+    fn all(&mut self) -> [&mut TableRows; 13] {
         [
             &mut self.blocks,
             &mut self.entities,
@@ -111,6 +119,7 @@ impl Tables {
             &mut self.rating_points,
             &mut self.rating_actions,
             &mut self.slashing_events,
+            &mut self.slashed_shares,
             &mut self.operator_shares,
             &mut self.operators,
             &mut self.avss,
@@ -123,13 +132,14 @@ impl Tables {
 
 impl ReadModel {
     /// Every table that is written here.
-    pub const TABLES: [&'static str; 12] = [
+    pub const TABLES: [&'static str; 13] = [
         "blocks",
         "entities",
         "assessments",
         "rating_points",
         "rating_actions",
         "slashing_events",
+        "slashed_shares",
         "operator_shares",
         "operators",
         "avss",

@@ -2,6 +2,7 @@
 
 mod as_of;
 mod hostile;
+mod live;
 mod operations;
 mod pages;
 mod seed;
