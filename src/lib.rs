@@ -14,3 +14,4 @@ pub mod projection;
 pub mod rater;
 pub mod rating;
 pub mod verify;
+pub mod world;

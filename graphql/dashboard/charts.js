@@ -17,12 +17,15 @@ export function scale(grade, best, worst) {
     s("circle", { cx: x(grade), cy: 6, r: 4, class: `mark g-${family(grade)}` }));
 }
 
-const WIDTH = 720;
+/** As wide as the page, so that its text is as large as the page's. */
+const width = () => Math.max(300, document.getElementById("main").clientWidth - 50);
+
 const LEFT = 46;
 const RIGHT = 12;
 
 /** A rating's history: steps, the interval behind them, actions marked. Points are oldest first. */
 export function history(points, actions) {
+  const WIDTH = width();
   const rated = points.filter((point) => point.score !== null);
   const first = Date.parse(points[0].block.time);
   const final = Date.parse(points.at(-1).block.time);
@@ -30,7 +33,7 @@ export function history(points, actions) {
   const [low, high] = [Math.min(...rated.map((p) => p.score)), Math.max(...rated.map((p) => p.score))];
   const top = Math.max(0, Math.floor(low / 1000) - 1) * 1000;
   const bottom = Math.min(SCORE_MAX, (Math.floor(high / 1000) + 2) * 1000);
-  const height = 260;
+  const height = 230;
   const x = (time) => LEFT + ((Date.parse(time) - first) / (last - first)) * (WIDTH - LEFT - RIGHT);
   const y = (score) => 14 + ((score - top) / (bottom - top)) * (height - 44);
   const steps = rated.map((point, index) => {
@@ -86,7 +89,7 @@ export function waterfall(blocks) {
   const total = blocks.reduce((sum, block) => sum + block.points, 0);
   const span = Math.max(1, blocks.reduce(([sum, most], block) => [sum + block.points, Math.max(most, sum + block.points)], [0, 0])[1]);
   let sum = 0;
-  const rows = [...blocks, null].map((block) => {
+  const rows = [...blocks.filter((block) => block.points !== 0), null].map((block) => {
     const from = block ? sum : 0;
     const points = block ? block.points : total;
     if (block) sum += points;
@@ -103,6 +106,7 @@ export function waterfall(blocks) {
 
 /** Slashes on a line of time; the larger the share, the larger the dot. */
 export function timeline(slashes) {
+  const WIDTH = width();
   const times = slashes.map((slash) => Date.parse(slash.block.time));
   const [first, last] = [Math.min(...times), Math.max(...times)];
   const x = (time) => 16 + (last > first ? (time - first) / (last - first) : 0.5) * (WIDTH - 32);

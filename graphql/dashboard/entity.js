@@ -101,7 +101,7 @@ function why(entity) {
   const blocks = [...rating.attribution].sort((a, b) => (a.class === "cap") - (b.class === "cap") || b.points - a.points);
   const main = mainDriver(rating.attribution);
   const { label, subject } = blockName(main);
-  const sentence = ["Score ", figure(rating.score, rating.score), ` is the sum of ${blocks.length} parts; the largest is ${label === "Ceiling" ? `the ceiling “${subject}”` : label.toLowerCase()}, `, figure(main.points, `${main.points} points`), ". Lower is safer; a notch is 1\u202f000."];
+  const sentence = ["Score ", figure(rating.score, rating.score), ` is the sum of ${blocks.length} parts; the largest is ${label === "Ceiling" ? `the ceiling “${subject}”` : label.toLowerCase()}, `, figure(main.points, `${main.points} points`), ". Lower is safer; a notch is 1\u202f000.", blocks.some((block) => block.points === 0) && " Parts that add nothing are in the table."];
   return chart("Why this rating", waterfall(blocks), sentence, table("Loss blocks", [
     ["Block", (block) => { const name = blockName(block); return [name.label, " ", h("span", { class: "mono" }, name.subject)]; }],
     ["Points", (block) => figure(block.points, block.points), "number"],
@@ -171,7 +171,7 @@ function exposures(entity) {
       fact("Who may slash", terms.slasher ? h("span", { class: "mono" }, short(terms.slasher)) : "no event says"),
       terms.pendingSlasher && fact("Slasher to come", [h("span", { class: "mono" }, short(terms.pendingSlasher.address)), " from block ", figure(terms.pendingSlasher.effectBlock, grouped(terms.pendingSlasher.effectBlock))]),
       fact("What is slashed", terms.redistributionRecipient ? ["goes to ", h("span", { class: "mono", title: terms.redistributionRecipient }, short(terms.redistributionRecipient))] : "is burnt"),
-      fact("Strategies", String(terms.strategies.length)), entity.avs && fact("AVS", to(`/e/${entity.avs.slug}`, nameOf(entity.avs)))));
+      fact("Strategies", terms.strategies.length ? figure(terms.strategies.length, terms.strategies.length) : "none in the log"), entity.avs && fact("AVS", to(`/e/${entity.avs.slug}`, nameOf(entity.avs)))));
   }
   if (entity.operatorSets) parts.push(table("Operator sets", [
     ["Rating", (set) => badge(set.rating?.label ?? "–", set.rating?.grade, "small")],

@@ -69,10 +69,10 @@ const KINDS = { OPERATOR: "Operator", AVS: "AVS", OPERATOR_SET: "Operator set", 
 
 export const kindName = (kind) => KINDS[kind] ?? kind;
 
-/** What an entity is called here: its kind and address; a set also its number. */
+/** What an entity is called here: its kind and address; a set its number and its AVS. */
 export function nameOf(entity) {
-  const set = entity.kind === "OPERATOR_SET" ? ` · set ${entity.operatorSetId ?? entity.slug.split("-").pop()}` : "";
-  return `${kindName(entity.kind)} ${short(entity.address)}${set}`;
+  if (entity.kind !== "OPERATOR_SET") return `${kindName(entity.kind)} ${short(entity.address)}`;
+  return `Set ${entity.operatorSetId ?? entity.slug.split("-").pop()} of ${short(entity.address)}`;
 }
 
 /** A name that an entity gives itself within its metadata URI (`data:,Heron`), if any. */

@@ -136,7 +136,7 @@ function list(entities) {
     ["90 % interval", ({ rating }) => rating?.interval
       ? [scale(rating.grade, rating.interval.bestGrade, rating.interval.worstGrade), h("span", { class: "ends" }, `${rating.interval.bestGrade} to ${rating.interval.worstGrade}`)]
       : h("span", { class: "none" }, "–"), "interval"],
-    ["Expected loss a year", ({ rating }) => rating?.grade ? figure(rating.expectedLossPpt, percent(rating.expectedLossPpt)) : h("span", { class: "none" }, "–"), "number"],
+    ["Expected loss", ({ rating }) => rating?.grade ? figure(rating.expectedLossPpt, percent(rating.expectedLossPpt)) : h("span", { class: "none" }, "–"), "number"],
     ["90 days", change, "number"],
     ["Outlook", ({ rating }) => outlook(rating)],
     ["Main driver", driver, "driver"],

@@ -273,6 +273,10 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     text += &format!("assay_db_pool_connections{{state=\"idle\"}} {idle}\n");
     let used = usize::try_from(open).unwrap_or_default().saturating_sub(idle);
     text += &format!("assay_db_pool_connections{{state=\"used\"}} {used}\n");
+    text += "# TYPE assay_graphql_sockets gauge\n";
+    text += &format!("assay_graphql_sockets {}\n", shared.live.sockets());
+    text += "# TYPE assay_build_info gauge\n";
+    text += &format!("assay_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
     let session = Session::new(shared.pool.clone());
     let mut reader = session.reader().await;
     // Without the database the rest still stands.
