@@ -26,7 +26,7 @@ for (const theme of ["light", "dark"]) {
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       if (wide > 0) console.log(`${path} is ${wide} px too wide at ${width}`);
       const name = path.replace(/[^a-z0-9]+/gi, "_").slice(0, 40) || "_";
-      await page.screenshot({ path: `${folder}/${name}-${theme}-${width}.png`, fullPage: true, clip: { x: 0, y: 0, width, height: 1500 } });
+      await page.screenshot({ path: `${folder}/${name}-${theme}-${width}.png`, fullPage: true, clip: { x: 0, y: Number(process.env.FROM ?? 0), width, height: 1500 } });
     }
     await context.close();
   }

@@ -12,9 +12,13 @@ export class Refusal extends Error {
 const address = (query, variables) =>
   new URLSearchParams({ query: query.trim(), variables: JSON.stringify(variables) }).toString();
 
-/** Asks a query. By GET, so that what is pinned to a position comes from the cache for ever. */
+/**
+ * Asks a query. By GET, so that what is pinned to a position comes from the cache for ever; what is
+ * not is asked for anew each time, or news would be answered with what was kept from before.
+ */
 export async function ask(query, variables = {}) {
   const response = await fetch(`/graphql?${address(query, variables)}`, {
+    cache: variables.asOf ? "default" : "no-cache",
     headers: { accept: "application/graphql-response+json" },
   });
   const body = await response.json();

@@ -84,22 +84,29 @@ export function history(points, actions) {
   return h("div", null, drawing, said);
 }
 
+/** Blocks drawn one by one. */
+const BLOCKS_MAX = 8;
+
 /** Points of a score, block by block, each beginning where the one before ends. */
 export function waterfall(blocks) {
   const total = blocks.reduce((sum, block) => sum + block.points, 0);
   const span = Math.max(1, blocks.reduce(([sum, most], block) => [sum + block.points, Math.max(most, sum + block.points)], [0, 0])[1]);
   let sum = 0;
-  const rows = [...blocks.filter((block) => block.points !== 0), null].map((block) => {
+  const shown = blocks.filter((block) => block.points !== 0);
+  const small = shown.filter((block) => block.class !== "cap").slice(BLOCKS_MAX);
+  const rest = small.length > 1 && { rest: small.length, points: small.reduce((all, block) => all + block.points, 0) };
+  const drawn = rest ? [...shown.filter((block) => block.class !== "cap" && !small.includes(block)), rest, ...shown.filter((block) => block.class === "cap")] : shown;
+  const rows = [...drawn, null].map((block) => {
     const from = block ? sum : 0;
     const points = block ? block.points : total;
     if (block) sum += points;
     const [start, end] = [Math.min(from, from + points), Math.max(from, from + points)];
-    const name = block ? blockName(block) : { label: "Score", subject: "" };
+    const name = block?.rest ? { label: `${block.rest} smaller parts`, subject: "" } : block ? blockName(block) : { label: "Score", subject: "" };
     return h("li", { class: block ? null : "total" },
       h("span", { class: "what" }, h("strong", null, name.label), name.subject && [" ", h("span", { class: "mono" }, name.subject)]),
       s("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": true },
         s("rect", { x: (start / span) * 100, y: 1, width: Math.max(0.4, ((end - start) / span) * 100), height: 8, class: block ? (points < 0 ? "down" : block.class === "cap" ? "cap" : "up") : "sum" })),
-      h("data", { value: points, class: "number" }, block && points > 0 ? `+${points}` : points));
+      h(block?.rest ? "span" : "data", { value: block?.rest ? null : points, class: "number" }, block && points > 0 ? `+${points}` : points));
   });
   return h("ol", { class: "waterfall" }, rows);
 }

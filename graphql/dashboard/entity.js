@@ -1,7 +1,7 @@
 // One entity: its rating, how it came about, how it moved, what hangs on it.
 
 import { chart, figure, h, table } from "./dom.js";
-import { blockName, blocksAsTime, day, grouped, kindName, mainDriver, moment, nameOf, percent, percentOfMillion, percentOfWad, shares, short } from "./format.js";
+import { blockName, blocksAsTime, day, grouped, kindName, mainDriver, moment, nameOf, percent, percentOfMillion, percentOfWad, shares, short, strategyName } from "./format.js";
 import { badge, history, scale, waterfall } from "./charts.js";
 import { actionLine, outlook, ownNameOf } from "./leaderboard.js";
 import { SLASHING, openSlashings, slashTable } from "./slashings.js";
@@ -161,7 +161,7 @@ function exposures(entity) {
         : ["New allocations take effect after ", figure(delay, `${grouped(delay)} blocks`), ` (${blocksAsTime(delay)}).`],
     profile?.pendingAllocationDelay && [" From block ", figure(profile.pendingAllocationDelay.effectBlock, grouped(profile.pendingAllocationDelay.effectBlock)), " on it is ", figure(profile.pendingAllocationDelay.blocks, `${grouped(profile.pendingAllocationDelay.blocks)} blocks.`)]));
     if (entity.shares.totalCount) parts.push(h("h3", null, "Delegated to it"), table("Shares", [
-      ["Strategy", (one) => h("span", { class: "mono", title: one.strategy }, short(one.strategy))],
+      ["Strategy", (one) => h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy))],
       ["Shares", (one) => figure(one.shares, shares(one.shares)), "number"],
       ["Since", (one) => moment(one.block.time)],
     ], entity.shares.nodes));
@@ -184,7 +184,7 @@ function exposures(entity) {
     isOperator
       ? ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", to(`/e/${one.operatorSet.slug}`, nameOf(one.operatorSet))] : short(one.avsAddress)]
       : ["Operator", (one) => one.operator ? to(`/e/${one.operator.slug}`, nameOf(one.operator)) : short(one.operatorAddress)],
-    ["Strategy", (one) => h("span", { class: "mono", title: one.strategy }, short(one.strategy))],
+    ["Strategy", (one) => h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy))],
     ["Slashable", (one) => [meter(one.currentMagnitudeWad), figure(one.currentMagnitudeWad, percentOfWad(one.currentMagnitudeWad))], "number"],
     ["Pending", (one) => one.pendingMagnitudeWad ? [figure(one.pendingMagnitudeWad, percentOfWad(one.pendingMagnitudeWad)), " from block ", figure(one.effectBlock, grouped(one.effectBlock))] : "–", "number"],
     ["Left after slashes", (one) => one.maxMagnitudeWad ? figure(one.maxMagnitudeWad, percentOfWad(one.maxMagnitudeWad)) : "–", "number"],

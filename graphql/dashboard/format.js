@@ -62,8 +62,14 @@ export function day(time) {
 /** A day and a time: `29 Mar 2026 14:05 UTC`. */
 export const moment = (time) => `${day(time)} ${new Date(time).toISOString().slice(11, 16)} UTC`;
 
-/** `0x12b75d…96cc3d`. */
-export const short = (hex) => (hex.length > 18 ? `${hex.slice(0, 8)}…${hex.slice(-6)}` : hex);
+/** `0x12b7…cc3d`. */
+export const short = (hex) => (hex.length > 14 ? `${hex.slice(0, 6)}…${hex.slice(-4)}` : hex);
+
+const BEACON_CHAIN_ETH = "0xbeac0eeeeeeeeeeeeeeeeeeeeeeeeeeeeeebeac0";
+
+/** A strategy: native ether by its name, any other by its address. */
+export const strategyName = (address) =>
+  address.toLowerCase() === BEACON_CHAIN_ETH ? "native ETH" : short(address);
 
 const KINDS = { OPERATOR: "Operator", AVS: "AVS", OPERATOR_SET: "Operator set", LRT: "LRT" };
 

@@ -138,7 +138,7 @@ function list(entities) {
       : h("span", { class: "none" }, "–"), "interval"],
     ["Expected loss", ({ rating }) => rating?.grade ? figure(rating.expectedLossPpt, percent(rating.expectedLossPpt)) : h("span", { class: "none" }, "–"), "number"],
     ["90 days", change, "number"],
-    ["Outlook", ({ rating }) => outlook(rating)],
+    ["Outlook", ({ rating }) => outlook(rating), "fixed"],
     ["Main driver", driver, "driver"],
     ["Terms", terms],
     ["Coverage", ({ rating }) => rating?.coveragePpm == null ? h("span", { class: "none" }, "–") : figure(rating.coveragePpm, percentOfMillion(rating.coveragePpm)), "number"],

@@ -1,7 +1,7 @@
 // The methodology, from the file that every rating is made with.
 
 import { figure, h, table } from "./dom.js";
-import { GRADES, family, significant } from "./format.js";
+import { GRADES, family, percent } from "./format.js";
 import { badge } from "./charts.js";
 
 const TITLES = {
@@ -14,7 +14,7 @@ const TITLES = {
 };
 
 const words = (name) => name.replaceAll("_", " ");
-const asPercent = (text) => `${significant(Number(text) * 100)} %`;
+const asPercent = (text) => percent(Math.round(Number(text) * 1e12));
 
 export async function load({ ask, asOf }) {
   const QUERY = "query Methodology($asOf: AsOf) { snapshot(asOf: $asOf) { position revision methodologyHash block { chainId number time } } }";

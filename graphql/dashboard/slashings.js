@@ -2,13 +2,13 @@
 // ever said about anyone.
 
 import { figure, h, table, chart } from "./dom.js";
-import { blocksAsTime, grouped, moment, nameOf, percentOfWad, shares, short } from "./format.js";
+import { blocksAsTime, grouped, moment, nameOf, ownName, percentOfWad, shares, short, strategyName } from "./format.js";
 import { timeline, worst } from "./charts.js";
 import { to } from "./frame.js";
 
 export const SLASHING = `fragment S on SlashingEvent {
   id position isProvisional isOpen releaseBlock blocksLeft block { chainId number time } txHash
-  operatorAddress operator { slug kind address rating { label grade } }
+  operatorAddress operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
   avsAddress operatorSetId operatorSet { slug kind address operatorSetId rating { label grade } }
   strategies { strategy wadSlashed allocationSlashedWad }
   slashedShares { strategy shares releasedShares }
@@ -19,6 +19,11 @@ const operatorOf = (slash) => slash.operator
   ? to(`/e/${slash.operator.slug}`, nameOf(slash.operator))
   : h("span", { class: "mono" }, short(slash.operatorAddress));
 
+const calledOf = (slash) => {
+  const own = ownName(slash.operator?.profile?.untrustedMetadataUri);
+  return own && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${own}”`);
+};
+
 const setOf = (slash) => slash.operatorSet
   ? to(`/e/${slash.operatorSet.slug}`, nameOf(slash.operatorSet))
   : h("span", { class: "mono" }, `${short(slash.avsAddress)} · set ${slash.operatorSetId}`);
@@ -27,13 +32,13 @@ const setOf = (slash) => slash.operatorSet
 function taken(slash) {
   if (slash.slashedShares.length) {
     return h("ul", { class: "plain" }, slash.slashedShares.map((one) => h("li", null,
-      figure(one.shares, shares(one.shares)), " shares of ", h("span", { class: "mono", title: one.strategy }, short(one.strategy)))));
+      figure(one.shares, shares(one.shares)), " shares of ", h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy)))));
   }
   return h("ul", { class: "plain" }, slash.strategies.map((one) => h("li", null,
     one.allocationSlashedWad == null
       ? ["at least ", figure(one.wadSlashed, percentOfWad(one.wadSlashed)), " of the stake in "]
       : [figure(one.allocationSlashedWad, percentOfWad(one.allocationSlashedWad)), " of the allocation in "],
-    h("span", { class: "mono", title: one.strategy }, short(one.strategy)))));
+    h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy)))));
 }
 
 const goesTo = (slash) => slash.redistributionRecipient
@@ -51,7 +56,7 @@ function card(slash) {
       : h("strong", null, "may leave now"),
     h("span", { class: "soft" }, " until block ", figure(slash.releaseBlock, grouped(slash.releaseBlock)))),
     h("div", null,
-      h("p", null, "Delegators of ", operatorOf(slash), " lose:"), taken(slash),
+      h("p", null, "Delegators of ", operatorOf(slash), calledOf(slash), " lose:"), taken(slash),
       h("p", { class: "soft" }, "slashed by ", setOf(slash), ", to be ", goesTo(slash), " · ",
         h("time", { datetime: slash.block.time }, moment(slash.block.time)),
         slash.isProvisional && h("span", { class: "tag" }, "not final")), said(slash)));

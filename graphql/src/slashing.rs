@@ -11,7 +11,7 @@ use crate::id::NodeId;
 use crate::page::{Column, List, Order, Source};
 use crate::rating::big;
 use crate::scalar::{Address, BigInt, BlockNumber, Bytes32, ChainId, LogPosition};
-use crate::scope::{Block, Scope};
+use crate::scope::{Block, Scope, push_known_block};
 use crate::session::{Batch, Reader, Session};
 
 /// Blocks between a slash and the burning or handing over of what it took: 7 days (ELIP-016).
@@ -140,15 +140,9 @@ const SAME_SLASH: &str = "d.chain_id = t.chain_id AND d.avs = t.avs
 /// Pushes what stands beside each slash `s` as of a scope: the chain's newest block, and the
 /// shares not yet released (null where the log holds none).
 fn push_beside(query: &mut QueryBuilder<Postgres>, scope: &Scope) {
-    query.push(
-        " CROSS JOIN LATERAL (SELECT greatest(s.block_number, (SELECT max(b.number)
-            FROM read_model.blocks b WHERE b.chain_id = s.chain_id AND b.last_position <= ",
-    );
-    query.push_bind(scope.position).push(")");
-    if scope.is_head {
-        query.push(", (SELECT head_number FROM read_model.chains c WHERE c.chain_id = s.chain_id)");
-    }
-    query.push(") AS number) now_at CROSS JOIN LATERAL (SELECT sum(d.shares_delta) AS remaining");
+    query.push(" CROSS JOIN LATERAL (SELECT ");
+    push_known_block(query, scope, "s.chain_id");
+    query.push(" AS number) now_at CROSS JOIN LATERAL (SELECT sum(d.shares_delta) AS remaining");
     query.push(" FROM read_model.slashed_shares d WHERE EXISTS (SELECT FROM ");
     query.push(TAKEN).push(" AND ").push(SAME_SLASH).push_bind(scope.position).push(")) taken ");
 }

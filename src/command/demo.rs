@@ -183,12 +183,15 @@ async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Resu
     } else {
         say(&format!(
             "\nThe dashboard: http://{address}/   GraphQL and GraphiQL: http://{address}/graphql\n\
-             The oracle contract: {} at {}\n\nThree queries worth pasting:\n\n{}\n\n\
-             Ctrl-C stops everything.",
+             The oracle contract: {} at {}",
             feed.oracle,
             feed.rpc_url(),
-            story::QUERIES.join("\n\n")
         ));
+        if !args.world {
+            let queries = story::QUERIES.join("\n\n");
+            say(&format!("\nThree queries worth pasting:\n\n{queries}"));
+        }
+        say("\nCtrl-C stops everything.");
     }
     axum::serve(listener, router)
         .with_graceful_shutdown(super::stopped())

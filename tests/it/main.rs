@@ -8,6 +8,7 @@ mod chain_shared;
 mod chain_store;
 mod chain_world;
 mod cluster;
+mod dashboard;
 mod demo;
 mod graphql;
 mod ledger;

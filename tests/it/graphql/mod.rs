@@ -2,7 +2,7 @@
 
 mod as_of;
 mod hostile;
-mod live;
+pub(crate) mod live;
 mod operations;
 mod pages;
 mod seed;
