@@ -1,4 +1,5 @@
-// Follows rating actions through a hundred broken connections and prints what was received.
+// Follows rating actions through a hundred broken connections; then says "live", stays, and prints
+// all that was received.
 // Arguments: address of the server, position to begin after, position to end at.
 import { createClient } from "graphql-ws";
 import { WebSocket } from "ws";
@@ -46,6 +47,7 @@ for (let kill = 0; kill < KILLS && last !== end; kill += 1) {
   all.push(...received);
   last = received.at(-1)?.position ?? last;
 }
+setTimeout(() => console.log("live"), 1_000);
 while (last !== end) {
   const received = await session(last, Infinity);
   all.push(...received);

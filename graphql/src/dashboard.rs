@@ -22,8 +22,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 const PAGE: &str = include_str!("../dashboard/index.html");
 
 /// Paths that are pages. The document is the same; the script reads the path.
-const PAGES: [&str; 6] =
-    ["/", "/e/{slug}", "/slashings", "/actions", "/feed", "/methodology"];
+const PAGES: [&str; 6] = ["/", "/e/{slug}", "/slashings", "/actions", "/feed", "/methodology"];
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";

@@ -357,7 +357,8 @@ impl Batch for TimeAt {
         (): &(),
         keys: &[i64],
     ) -> Result<BTreeMap<i64, i64>, ApiError> {
-        let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT k.at, b.time FROM unnest(");
+        let mut query: QueryBuilder<Postgres> =
+            QueryBuilder::new("SELECT k.at, b.time FROM unnest(");
         query.push_bind(keys.to_vec()).push(
             ") AS k(at) CROSS JOIN LATERAL (SELECT time FROM read_model.blocks
                 WHERE last_position <= k.at ORDER BY last_position DESC LIMIT 1) b",

@@ -3,11 +3,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_graphql::{
-    EmptyMutation, Name, Request, Response, Schema, ServerError, Value,
-    Variables, indexmap,
-};
 use async_graphql::parser::types::OperationType;
+use async_graphql::{
+    EmptyMutation, Name, Request, Response, Schema, ServerError, Value, Variables, indexmap,
+};
 use serde::Serialize;
 use serde_json::{Map, json};
 use sqlx::PgPool;

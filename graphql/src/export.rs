@@ -334,8 +334,14 @@ pub(crate) async fn table(
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CACHE_CONTROL, cache_control(first.is_settled)),
         // A position and a name from our own list: always a header value.
-        (CONTENT_DISPOSITION, HeaderValue::try_from(disposition).unwrap_or(HeaderValue::from_static("attachment"))),
-        (axum::http::HeaderName::from_static("x-assay-position"), HeaderValue::try_from(first.position.clone()).unwrap_or(HeaderValue::from_static("0"))),
+        (
+            CONTENT_DISPOSITION,
+            HeaderValue::try_from(disposition).unwrap_or(HeaderValue::from_static("attachment")),
+        ),
+        (
+            axum::http::HeaderName::from_static("x-assay-position"),
+            HeaderValue::try_from(first.position.clone()).unwrap_or(HeaderValue::from_static("0")),
+        ),
     ];
     let walk = Walk { pool: shared.pool.clone(), table, format, asked, _place: place };
     (head, Body::from_stream(walk.pages(first.data))).into_response()
@@ -371,9 +377,7 @@ impl Walk {
             let after = &page["pageInfo"]["endCursor"];
             let variables = walk.asked.variables(None, Some(after));
             match ask(&walk.pool, walk.table.query, variables).await {
-                Ok(next) => {
-                    Some((Ok(Bytes::from(text)), Some((walk, next.data, String::new()))))
-                }
+                Ok(next) => Some((Ok(Bytes::from(text)), Some((walk, next.data, String::new())))),
                 Err(_) => Some((Err("the export was cut short".to_owned()), None)),
             }
         })

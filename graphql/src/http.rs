@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
 use async_graphql_axum::GraphQLProtocol;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Query, Request, State};
 use axum::http::header::{
@@ -27,14 +27,12 @@ use crate::error::ApiError;
 use crate::execute::{Answer, Outcome, Question, answer, sdl};
 use crate::export;
 use crate::graphiql;
+use crate::limit::{BODY_BYTES_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX, REQUEST_SECONDS_MAX};
 use crate::live::Live;
-use crate::limit::{
-    BODY_BYTES_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX, REQUEST_SECONDS_MAX,
-};
 use crate::session::Session;
 use crate::transport::{
-    Malformed, Media, Wanted, check_content_type, etag, negotiate, question_of_body, question_of_url,
-    status,
+    Malformed, Media, Wanted, check_content_type, etag, negotiate, question_of_body,
+    question_of_url, status,
 };
 
 /// How the server behaves where that is a matter of taste.

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition,
-    OperationType,
-    Selection, SelectionSet,
+    OperationType, Selection, SelectionSet,
 };
 use async_graphql::parser::{Positioned, parse_query};
 use async_graphql::{Name, Value, Variables};

@@ -76,16 +76,15 @@ impl Live {
         place: OwnedSemaphorePermit,
     ) -> axum::response::Response {
         let socket = Socket { live: self.clone(), open: Arc::default() };
-        upgrade
-            .protocols(["graphql-transport-ws"])
-            .max_message_size(BODY_BYTES_MAX)
-            .on_upgrade(async move |stream| {
+        upgrade.protocols(["graphql-transport-ws"]).max_message_size(BODY_BYTES_MAX).on_upgrade(
+            async move |stream| {
                 let served = GraphQLWebSocket::new(stream, socket, protocol)
                     .keepalive_timeout(SILENCE_MAX)
                     .serve();
                 served.await;
                 drop(place);
-            })
+            },
+        )
     }
 
     /// The end of the feed, kept up to date as long as the receiver lives.
@@ -173,7 +172,8 @@ impl Executor for Socket {
         };
         let socket = self.clone();
         if asked.kind == OperationType::Query {
-            return stream::once(async move { socket.query(request, asked.document).await }).boxed();
+            return stream::once(async move { socket.query(request, asked.document).await })
+                .boxed();
         }
         let opened = Opened(self.open.clone());
         if self.open.fetch_add(1, Ordering::Relaxed) >= SUBSCRIPTIONS_PER_SOCKET_MAX {
@@ -287,9 +287,8 @@ impl Subscribed {
         let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);
         let ran = tokio::time::timeout(allowed, stream.collect::<Vec<Response>>()).await;
         drop(place);
-        let mut responses = ran.unwrap_or_else(|_| {
-            vec![refused(ApiError::Timeout { seconds: REQUEST_SECONDS_MAX })]
-        });
+        let mut responses = ran
+            .unwrap_or_else(|_| vec![refused(ApiError::Timeout { seconds: REQUEST_SECONDS_MAX })]);
         for response in &mut responses {
             response.errors.iter_mut().for_each(annotate);
         }
@@ -315,8 +314,10 @@ impl Subscribed {
 fn is_passing(response: &Response) -> bool {
     response.errors.iter().any(|error| {
         let code = error.extensions.as_ref().and_then(|values| values.get("code"));
-        code.is_some_and(|code| ["TIMEOUT", "UNAVAILABLE"].iter().any(|known| {
-            *code == async_graphql::Value::from(*known)
-        }))
+        code.is_some_and(|code| {
+            ["TIMEOUT", "UNAVAILABLE"]
+                .iter()
+                .any(|known| *code == async_graphql::Value::from(*known))
+        })
     })
 }

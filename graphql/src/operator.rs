@@ -239,16 +239,15 @@ impl TryFrom<ProfileRow> for OperatorProfile {
 
     fn try_from(row: ProfileRow) -> Result<Self, ApiError> {
         let approver = row.delegation_approver.as_deref().map(Address::from_row).transpose()?;
-        let announced = row
-            .pending_allocation_delay_blocks
-            .zip(row.pending_allocation_delay_effect_block);
+        let announced =
+            row.pending_allocation_delay_blocks.zip(row.pending_allocation_delay_effect_block);
         let in_force = announced.filter(|(_, effect_block)| *effect_block <= row.known_block);
-        let pending = announced
-            .filter(|_| in_force.is_none())
-            .map(|(blocks, effect_block)| PendingAllocationDelay {
+        let pending = announced.filter(|_| in_force.is_none()).map(|(blocks, effect_block)| {
+            PendingAllocationDelay {
                 blocks: BlockNumber(blocks),
                 effect_block: BlockNumber(effect_block),
-            });
+            }
+        });
         Ok(Self {
             // The contract writes the zero address for "nobody".
             delegation_approver: approver.filter(|approver| approver.0 != [0; 20]),

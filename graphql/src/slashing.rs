@@ -453,7 +453,8 @@ impl List for Slashings {
             query.push(" AND s.is_provisional = ").push_bind(is_provisional);
         }
         if let Some(is_open) = filter.is_open {
-            query.push(" AND coalesce(taken.remaining > 0, s.block_number + 50400 > now_at.number)");
+            query
+                .push(" AND coalesce(taken.remaining > 0, s.block_number + 50400 > now_at.number)");
             query.push(" = ").push_bind(is_open);
         }
     }

@@ -298,8 +298,7 @@ impl Turn {
 
 /// The last line of the feed; 0 while it is empty.
 pub(crate) async fn feed_end(reader: &mut Reader) -> Result<i64, ApiError> {
-    let query =
-        QueryBuilder::new("SELECT coalesce(max(position), 0)::bigint FROM read_model.feed");
+    let query = QueryBuilder::new("SELECT coalesce(max(position), 0)::bigint FROM read_model.feed");
     let rows: Vec<(i64,)> = reader.rows(query).await?;
     Ok(rows.first().map_or(0, |row| row.0))
 }

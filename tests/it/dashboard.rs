@@ -137,7 +137,10 @@ async fn the_made_up_world_has_something_for_every_page() {
     }
     for slash in data["closed"]["nodes"].as_array().unwrap() {
         let shares = &slash["slashedShares"][0];
-        assert_eq!((&slash["blocksLeft"], &shares["releasedShares"]), (&0.into(), &shares["shares"]));
+        assert_eq!(
+            (&slash["blocksLeft"], &shares["releasedShares"]),
+            (&0.into(), &shares["shares"])
+        );
     }
     assert_eq!(data["closed"]["nodes"].as_array().unwrap().len(), 2);
     assert_eq!(data["notRated"]["totalCount"], 1);

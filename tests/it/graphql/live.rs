@@ -7,6 +7,7 @@ use assay::projection::feed;
 use assay_graphql::{ApiConfig, router};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 
 use super::seed::{run, world};
 use crate::support::node;
@@ -63,14 +64,16 @@ async fn a_subscriber_cut_off_a_hundred_times_misses_nothing_and_hears_nothing_t
     feed::write(&mut connection).await.unwrap();
     drop(connection);
     let (url, began) = (serve(&pool).await, feed_end(&pool).await);
+    let (tell, mut listens) = tokio::sync::oneshot::channel();
     let speaking = {
         let pool = pool.clone();
         tokio::spawn(async move {
             for number in 1..=NEWS {
                 say(&pool, number).await;
                 // Most is there before it is asked for; the last twenty come live.
-                let pause = if number == NEWS - 20 { 8_000 } else { 2 };
-                tokio::time::sleep(Duration::from_millis(pause)).await;
+                if number == NEWS - 20 {
+                    (&mut listens).await.expect("the subscriber stays");
+                }
                 if number == NEWS - 3 {
                     // Nobody is told of the last ones: the poll finds them.
                     let silence = "ALTER TABLE read_model.feed DISABLE TRIGGER feed_is_told";
@@ -80,11 +83,17 @@ async fn a_subscriber_cut_off_a_hundred_times_misses_nothing_and_hears_nothing_t
         })
     };
     let arguments = vec![url, began.to_string(), (began + NEWS).to_string()];
-    let received = tokio::time::timeout(
-        Duration::from_secs(60),
-        node("subscribe.mjs", arguments),
-    );
-    let received = received.await.expect("the news arrive");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut command = tokio::process::Command::from(node::check("subscribe.mjs", &arguments));
+    let mut subscriber = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut said = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    let hear = async |said: &mut Lines<_>| {
+        let line = tokio::time::timeout(Duration::from_secs(60), said.next_line()).await;
+        line.expect("the news arrive").unwrap().unwrap()
+    };
+    assert_eq!(hear(&mut said).await, "live");
+    tell.send(()).unwrap();
+    let received: Value = serde_json::from_str(&hear(&mut said).await).unwrap();
     speaking.await.unwrap();
     let received = received.as_array().unwrap();
     let positions: Vec<String> =

@@ -205,9 +205,10 @@ async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
     let (_database, pool) = world(110).await;
     let query = "query($first: Int) { entities(first: $first) { totalCount nodes { slug
         rating { label score publications { seq } entity { slug } block { number } }
-        ratingHistory(first: 2) { nodes { score } }
+        ratingBefore(days: 1) { score } ratingHistory(first: 2) { nodes { score } }
         ratingActions(first: 2) { totalCount nodes { kind rating { score } } }
         ... on Operator { profile { allocationDelayBlocks }
+            slashings(first: 2) { nodes { isOpen slashedShares { shares } } }
             shares(first: 2) { nodes { shares operator { slug } } }
             allocations(first: 2) { nodes { operatorSet { slug avs { slug } } } } }
         } } }";

@@ -5,8 +5,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    ORIGIN,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, ORIGIN,
 };
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
