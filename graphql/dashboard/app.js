@@ -111,7 +111,7 @@ addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
   if (!link || !isPlain || link.origin !== location.origin || link.hasAttribute("download")) return;
-  if (link.pathname.startsWith("/graph") || link.pathname.startsWith("/v1/")) return;
+  if (link.pathname.startsWith("/graph") || /^\/(v1|feeds)\//.test(link.pathname)) return;
   if (link.hash && link.pathname === location.pathname && link.search === location.search) return;
   event.preventDefault();
   go(link.pathname + link.search + link.hash);

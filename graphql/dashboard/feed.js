@@ -89,7 +89,7 @@ export async function actions({ ask, asOf, at, parameters, here, go }) {
   const body = h("div", null,
     h("h1", null, "Rating actions"),
     h("div", { class: "head" },
-      h("p", null, figure(totalCount, grouped(totalCount)), " actions. What was said is kept, also where ratings were made anew since."),
+      h("p", null, figure(totalCount, grouped(totalCount)), " actions. What was said is kept, also where ratings were made anew since. ", h("a", { href: "/feeds/actions.atom" }, "Atom feed")),
       h("div", { class: "filters" }, h("select", { "aria-label": "What was done", onchange: (event) => go(here({ kind: event.target.value, after: null })) },
         Object.entries(KINDS).map(([value, name]) => h("option", { value, selected: value === kind }, name))))),
     nodes.length === 0 ? h("p", { class: "empty" }, "Nothing was said at this position.") : table("Rating actions", [

@@ -33,7 +33,7 @@ export async function load({ ask, asOf }) {
       ["Idealised probability of default", ([grade]) => figure(file.idealised_default_probability[grade], asPercent(file.idealised_default_probability[grade])), "number"],
       ["", ([grade, bound]) => h("meter", { class: `g-${family(grade)}`, min: -7, max: 0, value: Math.log10(Number(bound)), "aria-hidden": true })],
     ], GRADES.filter((grade) => file.scale[grade]).map((grade) => [grade, file.scale[grade]])),
-    Object.entries(TITLES).map(([name, title]) => h("section", null, h("h2", null, title), values(file[name], title))),
+    h("div", { class: "constants" }, Object.entries(TITLES).map(([name, title]) => h("section", null, h("h2", null, title), values(file[name], title)))),
     h("h2", null, "Published rulesets"),
     table("Rulesets", [
       ["Name", (standard) => standard.name],

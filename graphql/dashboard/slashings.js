@@ -31,8 +31,10 @@ const setOf = (slash) => slash.operatorSet
 /** What a slash took, in shares where the log has them, else as a share of the stake. */
 function taken(slash) {
   if (slash.slashedShares.length) {
+    const share = (strategy) => slash.strategies.find((one) => one.strategy === strategy)?.wadSlashed;
     return h("ul", { class: "plain" }, slash.slashedShares.map((one) => h("li", null,
-      figure(one.shares, shares(one.shares)), " shares of ", h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy)))));
+      figure(one.shares, shares(one.shares)), " shares",
+      share(one.strategy) && [" (", figure(share(one.strategy), percentOfWad(share(one.strategy))), " of its stake)"], " of ", h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy)))));
   }
   return h("ul", { class: "plain" }, slash.strategies.map((one) => h("li", null,
     one.allocationSlashedWad == null
@@ -70,7 +72,7 @@ export function openSlashings(page) {
   }
   return h("section", { class: "open" },
     h("div", { class: "head" }, h("h2", null, figure(page.totalCount, page.totalCount), page.totalCount === 1 ? " open slashing" : " open slashings"), to("/slashings", "All slashings")),
-    h("ul", { class: "cards" }, page.nodes.map(card)));
+    h("ul", { class: "cards" }, [...page.nodes].sort((a, b) => a.blocksLeft - b.blocksLeft).map(card)));
 }
 
 const QUERY = `query Slashings($asOf: AsOf, $after: String) {

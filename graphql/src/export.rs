@@ -222,13 +222,14 @@ impl Asked {
 }
 
 /// An answer taken apart.
-struct Answered {
-    data: Value,
+pub(crate) struct Answered {
+    pub(crate) data: Value,
     position: String,
     is_settled: bool,
 }
 
-async fn ask(
+/// Answers a saved query, or says over HTTP why not.
+pub(crate) async fn ask(
     pool: &PgPool,
     query: &str,
     variables: Map<String, Value>,
@@ -260,7 +261,8 @@ const fn cache_control(is_settled: bool) -> HeaderValue {
     HeaderValue::from_static(if is_settled { KEPT_FOREVER } else { KEPT_BRIEFLY })
 }
 
-fn not_found(message: &str) -> Response {
+/// A refusal with a code.
+pub(crate) fn not_found(message: &str) -> Response {
     let cause = ApiError::NotFound(message.to_owned());
     let extensions = json!({ "code": cause.code(), "hint": cause.hint() });
     let errors = json!([{ "message": cause.to_string(), "extensions": extensions }]);

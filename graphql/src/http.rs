@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
+use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
 use crate::execute::{Answer, Outcome, Question, answer, sdl};
@@ -84,6 +85,7 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
         .route("/v1/ratings/{slug}", get(export::rating))
         .route("/v1/export/{file}", get(export::table))
         .route("/v1/methodology", get(methodology))
+        .route("/feeds/actions.atom", get(atom::actions))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .merge(graphiql::routes())

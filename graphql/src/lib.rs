@@ -7,6 +7,7 @@
 
 mod action;
 mod allocation;
+mod atom;
 mod attribution;
 mod avs;
 mod dashboard;

@@ -82,7 +82,7 @@ async fn a_subscriber_cut_off_a_hundred_times_misses_nothing_and_hears_nothing_t
             }
         })
     };
-    let arguments = vec![url, began.to_string(), (began + NEWS).to_string()];
+    let arguments = [url, began.to_string(), (began + NEWS).to_string()];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut command = tokio::process::Command::from(node::check("subscribe.mjs", &arguments));
     let mut subscriber = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();

@@ -224,7 +224,12 @@ async fn what_is_exported_is_what_the_api_says_and_goes_on_past_a_page() {
     assert_eq!(one.json()["position"], "50");
     let history = get(&app, &format!("/v1/export/history.csv?entity={slug}&at=50"), "*/*").await;
     assert_eq!(history.text.lines().count() - 1, 5, "{}", history.text);
+    let feed = get(&app, "/feeds/actions.atom", "*/*").await;
+    assert_eq!(feed.text.matches("<entry>").count(), 50);
+    let feed = get(&app, &format!("/feeds/actions.atom?entity={slug}"), "*/*").await;
+    assert_eq!(feed.text.matches("<entry>").count(), 2, "{}", feed.text);
     for (uri, status) in [
+        ("/feeds/actions.atom?entity=nobody", 404),
         ("/v1/ratings/operator-1-0xnobody", 404),
         ("/v1/ratings/x?at=999", 404),
         ("/v1/ratings/x?at=soon", 400),
