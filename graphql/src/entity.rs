@@ -283,17 +283,7 @@ impl RatedFields {
         if !(1..=3_660).contains(&days) {
             return Err(ApiError::BadArgument("days is between 1 and 3660".to_owned()));
         }
-        let seconds = i64::from(days) * 86_400;
-        let mut scope = self.scope.clone();
-        if let Some(recorded_at) = scope.recorded_at {
-            scope.recorded_at = Some(recorded_at.saturating_sub(seconds * 1_000_000));
-        } else {
-            let session = Session::of(ctx)?;
-            let newest = session.load::<TimeAt>((), scope.position).await?.unwrap_or_default();
-            let now = scope.time.unwrap_or(newest);
-            scope.time = Some(now.saturating_sub(seconds));
-        }
-        Rating::latest(ctx, &scope, self.row.id).await
+        Rating::before(ctx, &self.scope, days, self.row.id).await
     }
 
     pub(crate) async fn rating_history(
@@ -341,30 +331,6 @@ impl RatedFields {
             operator_set_id: self.row.operator_set_id,
             entity_key: self.row.key.clone(),
         }
-    }
-}
-
-/// The time of the last fact at a position.
-struct TimeAt;
-
-impl Batch for TimeAt {
-    type Group = ();
-    type Key = i64;
-    type Value = i64;
-
-    async fn fetch(
-        reader: &mut Reader,
-        (): &(),
-        keys: &[i64],
-    ) -> Result<BTreeMap<i64, i64>, ApiError> {
-        let mut query: QueryBuilder<Postgres> =
-            QueryBuilder::new("SELECT k.at, b.time FROM unnest(");
-        query.push_bind(keys.to_vec()).push(
-            ") AS k(at) CROSS JOIN LATERAL (SELECT time FROM read_model.blocks
-                WHERE last_position <= k.at ORDER BY last_position DESC LIMIT 1) b",
-        );
-        let rows: Vec<(i64, i64)> = reader.rows(query).await?;
-        Ok(rows.into_iter().collect())
     }
 }
 

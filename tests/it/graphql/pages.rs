@@ -208,7 +208,6 @@ async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
         ratingBefore(days: 1) { score } ratingHistory(first: 2) { nodes { score } }
         ratingActions(first: 2) { totalCount nodes { kind rating { score } } }
         ... on Operator { profile { allocationDelayBlocks }
-            slashings(first: 2) { nodes { isOpen slashedShares { shares } } }
             shares(first: 2) { nodes { shares operator { slug } } }
             allocations(first: 2) { nodes { operatorSet { slug avs { slug } } } } }
         } } }";
@@ -222,6 +221,14 @@ async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
     }
     assert_eq!(counts[1], counts[2], "{counts:?}");
     assert!(counts[1] <= 20, "{counts:?}");
+    let slashings = "query($first: Int) { slashings(first: $first) { nodes { isOpen
+        slashedShares { shares } operator { slug } } } }";
+    for first in [2, 10] {
+        let response = ask_raw(&pool, slashings, json!({ "first": first })).await;
+        assert_eq!(response["data"]["slashings"]["nodes"].as_array().unwrap().len(), first);
+        // Position, page, shares, operators.
+        assert_eq!(response["extensions"]["assay"]["statements"], 4);
+    }
     let leaderboard = include_str!("../../../graphql/operations/leaderboard.graphql");
     for first in [25, 100] {
         let response = ask_raw(&pool, leaderboard, json!({ "first": first })).await;
