@@ -162,6 +162,25 @@ CREATE TABLE read_model.slashing_events (
 );
 CREATE INDEX slashing_events_by_position ON read_model.slashing_events (position);
 
+-- What a slash took, in shares, as it comes into escrow and leaves it again: burnt or handed over.
+CREATE TABLE read_model.slashed_shares (
+    chain_id        bigint  NOT NULL,
+    avs             bytea   NOT NULL,
+    operator_set_id bigint  NOT NULL,
+    -- The slash's number within the set.
+    slash_id        numeric(78, 0) NOT NULL,
+    strategy        bytea   NOT NULL,
+    position        bigint  PRIMARY KEY,
+    block_number    bigint  NOT NULL,
+    tx_hash         bytea   NOT NULL,
+    log_index       bigint  NOT NULL,
+    -- Positive: taken. Negative: gone.
+    shares_delta    numeric(79, 0) NOT NULL
+);
+CREATE INDEX slashed_shares_by_slash
+    ON read_model.slashed_shares (chain_id, avs, operator_set_id, slash_id);
+CREATE INDEX slashed_shares_by_tx ON read_model.slashed_shares (tx_hash);
+
 CREATE TABLE read_model.operator_shares (
     chain_id       bigint  NOT NULL,
     operator       bytea   NOT NULL,
@@ -286,20 +305,50 @@ CREATE TABLE read_model.lrt_positions (
     PRIMARY KEY (hash, ordinal)
 );
 
--- What was published where; written by the projection of the oracle's receipts.
+-- What was published where; written by the projection of the outbox, and of the contract's own
+-- logs once they are final.
 CREATE TABLE read_model.publications (
     oracle_chain_id bigint NOT NULL,
     oracle          bytea  NOT NULL,
     entity_key      bytea  NOT NULL,
     seq             bigint NOT NULL,
-    -- The stored word, `lag` filled in by the contract.
+    -- The word as it was signed; the contract fills in `lag`.
     word            bytea  NOT NULL,
     tx_hash         bytea  NOT NULL,
     block_number    bigint NOT NULL,
     -- included, final or reorged.
     status          text   NOT NULL,
+    -- Whether the contract's own log of it is in the event store.
+    is_recorded     boolean NOT NULL DEFAULT false,
     recorded_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (oracle_chain_id, oracle, entity_key, seq)
 );
 -- The key starts with the oracle; a rating asks in which oracles it stands.
 CREATE INDEX publications_by_entity ON read_model.publications (entity_key, seq);
+
+-- What subscribers are told, in the order in which it was committed. Gapless, one writer at a time
+-- (the log's append lock): a place here is a place to resume from. Only ever grows: it outlives
+-- the rows it names when the tables above are written anew.
+CREATE TABLE read_model.feed (
+    position    bigint   PRIMARY KEY CHECK (position > 0),
+    -- 1 rating action, 2 slash, 3 publication.
+    kind        smallint NOT NULL,
+    -- Its key, in words: `9` (storage position), `chain:block hash:log index`,
+    -- `chain:oracle:entity key:seq`.
+    subject     text     NOT NULL,
+    -- Of a publication: its status then. Empty otherwise.
+    status      text     NOT NULL DEFAULT '',
+    recorded_at timestamptz NOT NULL DEFAULT now()
+);
+-- A publication may be included, taken back and included again: that is told each time.
+CREATE UNIQUE INDEX feed_once ON read_model.feed (kind, subject) WHERE kind < 3;
+
+CREATE FUNCTION read_model.tell_of_feed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM added) THEN
+        PERFORM pg_notify('assay_feed', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER feed_is_told AFTER INSERT ON read_model.feed REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION read_model.tell_of_feed();

@@ -41,7 +41,9 @@ DECLARE
         'assay_writer', 'USAGE ON SCHEMA read_model',
         'assay_writer', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA read_model',
         'assay_writer', 'USAGE ON SCHEMA outbox',
-        'assay_writer', 'SELECT, INSERT ON outbox.reports',
+        'assay_writer', 'INSERT ON outbox.reports',
+        -- What became of the reports is projected from here.
+        'assay_writer', 'SELECT ON ALL TABLES IN SCHEMA outbox',
         -- Answers questions.
         'assay_reader', 'USAGE ON SCHEMA read_model',
         'assay_reader', 'SELECT ON ALL TABLES IN SCHEMA read_model',

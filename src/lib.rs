@@ -20,3 +20,4 @@ pub mod rater;
 pub mod rating;
 pub mod solver;
 pub mod verify;
+pub mod world;

@@ -25,7 +25,7 @@ use sqlx::PgConnection;
 use crate::event_store::{
     self, AppendError, Appender, EventStore, Extension, FoldError, ReadError, own_fact,
 };
-use crate::projection::ReadModel;
+use crate::projection::{ReadModel, feed};
 use crate::rating::{Engine, Observer, RatingError};
 
 /// Tag of `Event::Restated`.
@@ -337,6 +337,7 @@ impl Rater {
         }
         let connection = appender.connection();
         writer.read_model.flush(connection).await?;
+        feed::write(connection).await?;
         write_reports(connection, &std::mem::take(&mut writer.reports)).await?;
         write_chains(connection, &unmapped).await?;
         let checkpoint = Checkpoint { storage_position: log.storage_position, head, revision };

@@ -111,6 +111,23 @@ impl RatingAction {
         Self { row, scope: scope.clone() }
     }
 
+    /// What was rated.
+    pub(crate) async fn rated(&self, ctx: &Context<'_>) -> Result<Option<RatedEntity>, ApiError> {
+        RatedEntity::by_row_id(ctx, &self.scope, self.row.entity_id).await
+    }
+
+    /// Whether it is one that a subscriber asked for.
+    pub(crate) fn matches(&self, filter: &ActionFilter, entity: Option<&RatedEntity>) -> bool {
+        fn among<T: PartialEq>(wanted: Option<&Vec<T>>, found: &T) -> bool {
+            wanted.is_none_or(|wanted| wanted.contains(found))
+        }
+        among(filter.kinds.as_ref(), &self.row.kind)
+            && among(filter.chains.as_ref(), &self.row.chain_id)
+            && filter.revision.is_none_or(|revision| revision == self.row.revision)
+            && entity
+                .is_none_or(|entity| among(filter.entity_kinds.as_ref(), &entity.kind_number()))
+    }
+
     /// The action at this storage position.
     pub(crate) async fn by_id(
         ctx: &Context<'_>,
@@ -133,7 +150,7 @@ impl RatingAction {
 
     /// What was rated.
     async fn entity(&self, ctx: &Context<'_>) -> Result<Option<RatedEntity>, ApiError> {
-        RatedEntity::by_row_id(ctx, &self.scope, self.row.entity_id).await
+        self.rated(ctx).await
     }
 
     /// What was done.

@@ -8,7 +8,7 @@ use crate::error::ApiError;
 use crate::page::{Column, List, Order, Source};
 use crate::rating::big;
 use crate::scalar::{Address, BigInt, BlockNumber, ChainId, LogPosition};
-use crate::scope::Scope;
+use crate::scope::{Scope, push_known_block};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Allocation {
@@ -35,6 +35,7 @@ pub(crate) struct AllocationRow {
     pending_magnitude: Option<String>,
     effect_block: Option<i64>,
     max_magnitude: Option<String>,
+    known_block: i64,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -50,6 +51,11 @@ pub(crate) struct MembershipRow {
 }
 
 impl Allocation {
+    /// Whether what was scheduled at its last change is still to come.
+    fn is_pending(&self) -> bool {
+        self.row.effect_block.is_some_and(|block| block > self.row.known_block)
+    }
+
     pub(crate) fn new(row: AllocationRow, scope: &Scope) -> Self {
         Self { row, scope: scope.clone() }
     }
@@ -102,17 +108,19 @@ impl Allocation {
 
     /// Magnitude that can be slashed now, 1e-18 of the operator's undiminished stake.
     async fn current_magnitude_wad(&self) -> BigInt {
-        BigInt(self.row.current_magnitude.clone())
+        let row = &self.row;
+        let in_force = row.pending_magnitude.as_ref().filter(|_| !self.is_pending());
+        BigInt(in_force.unwrap_or(&row.current_magnitude).clone())
     }
 
     /// Magnitude from `effectBlock` on. Null when no change is pending.
     async fn pending_magnitude_wad(&self) -> Option<BigInt> {
-        self.row.pending_magnitude.clone().map(BigInt)
+        self.row.pending_magnitude.clone().filter(|_| self.is_pending()).map(BigInt)
     }
 
     /// The block from which `pendingMagnitudeWad` holds. Null when no change is pending.
     async fn effect_block(&self) -> Option<BlockNumber> {
-        self.row.effect_block.map(BlockNumber)
+        self.row.effect_block.filter(|_| self.is_pending()).map(BlockNumber)
     }
 
     /// What is left of the operator's stake in the strategy after slashes, 1e-18. Null when no
@@ -237,9 +245,10 @@ impl List for Allocations {
         query.push(
             "a.chain_id, a.operator, a.avs, a.operator_set_id, a.strategy, a.position,
              a.block_number, a.current_magnitude::text, a.pending_magnitude::text,
-             a.effect_block, a.max_magnitude::text
-             FROM read_model.allocations a WHERE ",
+             a.effect_block, a.max_magnitude::text, ",
         );
+        push_known_block(query, source.scope, "a.chain_id");
+        query.push(" AS known_block FROM read_model.allocations a WHERE ");
         query.push(parent).push(" AND a.position <= ").push_bind(source.scope.position);
         let order = key.iter().map(|column| format!("{column} {d}")).collect::<Vec<_>>();
         query.push(format_args!(" ORDER BY {}, a.position DESC", order.join(", ")));

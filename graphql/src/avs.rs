@@ -14,6 +14,7 @@ use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
 use crate::rated::rated_object;
 use crate::rating::big;
 use crate::scalar::{Address, BigInt, BlockNumber, LogPosition};
+use crate::scope::{Scope, push_known_block};
 use crate::session::{Batch, Reader, Session};
 use crate::slashing::{SlashingEvent, SlashingFilter, SlashingRelation, Slashings};
 
@@ -120,8 +121,8 @@ rated_object!(
     async fn terms(&self, ctx: &Context<'_>) -> Result<Option<OperatorSetTerms>, ApiError> {
         let row = self.0.row();
         let key = (row.chain_id, row.address.clone(), row.operator_set_id);
-        let position = self.0.scope.position;
-        let row = Session::of(ctx)?.load::<Terms>(position, key).await?;
+        let scope = self.0.scope.clone();
+        let row = Session::of(ctx)?.load::<Terms>(scope, key).await?;
         row.map(OperatorSetTerms::try_from).transpose()
     }
 
@@ -237,6 +238,7 @@ struct TermsRow {
     pending_slasher_effect_block: Option<i64>,
     redistribution_recipient: Option<Vec<u8>>,
     strategies: Vec<Vec<u8>>,
+    known_block: i64,
 }
 
 impl TryFrom<TermsRow> for OperatorSetTerms {
@@ -244,9 +246,11 @@ impl TryFrom<TermsRow> for OperatorSetTerms {
 
     fn try_from(row: TermsRow) -> Result<Self, ApiError> {
         let address = |bytes: Option<Vec<u8>>| bytes.as_deref().map(Address::from_row).transpose();
-        let pending = address(row.pending_slasher)?.zip(row.pending_slasher_effect_block);
+        let announced = address(row.pending_slasher)?.zip(row.pending_slasher_effect_block);
+        let in_force = announced.filter(|(_, effect_block)| *effect_block <= row.known_block);
+        let pending = announced.filter(|_| in_force.is_none());
         Ok(Self {
-            slasher: address(row.slasher)?,
+            slasher: in_force.map(|(slasher, _)| slasher).or(address(row.slasher)?),
             pending_slasher: pending.map(|(address, effect_block)| PendingSlasher {
                 address,
                 effect_block: BlockNumber(effect_block),
@@ -265,13 +269,13 @@ impl TryFrom<TermsRow> for OperatorSetTerms {
 struct Terms;
 
 impl Batch for Terms {
-    type Group = i64;
+    type Group = Scope;
     type Key = (i64, Vec<u8>, i64);
     type Value = TermsRow;
 
     async fn fetch(
         reader: &mut Reader,
-        position: &i64,
+        scope: &Scope,
         keys: &[Self::Key],
     ) -> Result<BTreeMap<Self::Key, TermsRow>, ApiError> {
         let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT s.* FROM unnest(");
@@ -282,12 +286,15 @@ impl Batch for Terms {
             ") AS k(chain_id, avs, operator_set_id) CROSS JOIN LATERAL (
                 SELECT s.chain_id, s.avs, s.operator_set_id, s.position, s.slasher,
                        s.pending_slasher, s.pending_slasher_effect_block,
-                       s.redistribution_recipient, s.strategies
-                  FROM read_model.operator_sets s
+                       s.redistribution_recipient, s.strategies, ",
+        );
+        push_known_block(&mut query, scope, "s.chain_id");
+        query.push(
+            " AS known_block FROM read_model.operator_sets s
                  WHERE s.chain_id = k.chain_id AND s.avs = k.avs
                    AND s.operator_set_id = k.operator_set_id AND s.position <= ",
         );
-        query.push_bind(*position).push(" ORDER BY s.position DESC LIMIT 1) s");
+        query.push_bind(scope.position).push(" ORDER BY s.position DESC LIMIT 1) s");
         let rows: Vec<TermsRow> = reader.rows(query).await?;
         let key = |row: &TermsRow| (row.chain_id, row.avs.clone(), row.operator_set_id);
         Ok(rows.into_iter().map(|row| (key(&row), row)).collect())

@@ -88,6 +88,13 @@ impl EntityKind {
         not been assessed; an entity that was assessed and got no grade has a rating without one."
     ),
     field(
+        name = "rating_before",
+        ty = "Option<Rating>",
+        desc = "The rating that was in force this many days before (1 to 3660), on the chain's \
+        clock. Null when there was none.",
+        arg(name = "days", ty = "i32")
+    ),
+    field(
         name = "rating_history",
         ty = "Page<Rating>",
         desc = "Every assessment, the newest first.",
@@ -203,6 +210,10 @@ impl RatedEntity {
             .transpose()
     }
 
+    pub(crate) fn kind_number(&self) -> i16 {
+        self.fields().row.kind
+    }
+
     pub(crate) fn chain(&self) -> i64 {
         self.fields().row.chain_id
     }
@@ -255,6 +266,18 @@ impl RatedFields {
 
     pub(crate) fn first_seen(&self) -> Block {
         Block::new(self.row.chain_id, self.row.first_block, self.row.first_time)
+    }
+
+    /// The rating that was in force this many days before the scope's own time.
+    pub(crate) async fn rating_before(
+        &self,
+        ctx: &Context<'_>,
+        days: i32,
+    ) -> Result<Option<Rating>, ApiError> {
+        if !(1..=3_660).contains(&days) {
+            return Err(ApiError::BadArgument("days is between 1 and 3660".to_owned()));
+        }
+        Rating::before(ctx, &self.scope, days, self.row.id).await
     }
 
     pub(crate) async fn rating_history(

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::{
-    EmptyMutation, EmptySubscription, Name, Request, Response, Schema, ServerError, Value,
-    Variables, indexmap,
+    EmptyMutation, Name, Request, Response, Schema, ServerError, Value, Variables, indexmap,
 };
 use serde::Serialize;
 use serde_json::{Map, json};
@@ -16,14 +16,15 @@ use crate::limit::{self, REQUEST_SECONDS_MAX};
 use crate::query::Query;
 use crate::scope::{Scope, block_at};
 use crate::session::{Reader, Session};
+use crate::subscription::Subscription;
 
 /// The schema. It holds no connection: each request brings its own.
-pub type AssaySchema = Schema<Query, EmptyMutation, EmptySubscription>;
+pub type AssaySchema = Schema<Query, EmptyMutation, Subscription>;
 
 /// The schema, built once.
 pub fn schema() -> &'static AssaySchema {
     static SCHEMA: OnceLock<AssaySchema> = OnceLock::new();
-    SCHEMA.get_or_init(|| Schema::build(Query, EmptyMutation, EmptySubscription).finish())
+    SCHEMA.get_or_init(|| Schema::build(Query, EmptyMutation, Subscription).finish())
 }
 
 /// The schema definition language of [`schema`]: what `graphql/schema.graphql` holds.
@@ -86,8 +87,14 @@ pub(crate) async fn answer(pool: &PgPool, question: Question) -> Answer {
     let variables = Variables::from_value(graphql_object(question.variables));
     let name = question.operation_name.as_deref();
     let admitted = match limit::admit(&question.query, name, &variables) {
-        Ok(admitted) if !admitted.is_query => {
-            let cause = ApiError::ValidationFailed("there are only queries here".to_owned());
+        Ok(admitted) if admitted.kind != OperationType::Query => {
+            let message = match admitted.kind {
+                OperationType::Subscription => {
+                    "subscriptions go over a WebSocket with the protocol graphql-transport-ws"
+                }
+                _ => "there are only queries and subscriptions here",
+            };
+            let cause = ApiError::ValidationFailed(message.to_owned());
             return Answer::refused(cause, Outcome::NotAQuery);
         }
         Ok(admitted) => admitted,

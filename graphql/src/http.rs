@@ -4,30 +4,36 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_graphql_axum::GraphQLProtocol;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Query, Request, State};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts as _, Query, Request, State};
 use axum::http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
+    SEC_WEBSOCKET_KEY, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
+use crate::atom;
+use crate::dashboard;
 use crate::error::ApiError;
 use crate::execute::{Answer, Outcome, Question, answer, sdl};
+use crate::export;
 use crate::graphiql;
-use crate::limit::{BODY_BYTES_MAX, CONCURRENT_REQUESTS_MAX, REQUEST_SECONDS_MAX};
+use crate::limit::{BODY_BYTES_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX, REQUEST_SECONDS_MAX};
+use crate::live::Live;
 use crate::session::Session;
 use crate::transport::{
-    Malformed, Media, Wanted, check_content_type, negotiate, question_of_body, question_of_url,
-    status,
+    Malformed, Media, Wanted, check_content_type, etag, negotiate, question_of_body,
+    question_of_url, status,
 };
 
 /// How the server behaves where that is a matter of taste.
@@ -38,10 +44,19 @@ pub struct ApiConfig {
     pub lag_blocks_max: Option<u64>,
 }
 
-struct Shared {
-    pool: PgPool,
+/// Of an answer that will never be another.
+pub(crate) const KEPT_FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// Of an answer at the newest position.
+pub(crate) const KEPT_BRIEFLY: &str = "public, max-age=2, stale-while-revalidate=10";
+
+pub(crate) struct Shared {
+    pub(crate) pool: PgPool,
     config: ApiConfig,
     places: Semaphore,
+    /// Exports under way at once.
+    pub(crate) exports: Arc<Semaphore>,
+    live: Live,
     /// Requests answered so far, by status.
     answered: Mutex<BTreeMap<u16, u64>>,
 }
@@ -49,6 +64,8 @@ struct Shared {
 /// The routes of the API over a pool that may read schema `read_model`.
 pub fn router(pool: PgPool, config: ApiConfig) -> Router {
     let shared = Arc::new(Shared {
+        exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+        live: Live::new(pool.clone()),
         pool,
         config,
         places: Semaphore::new(CONCURRENT_REQUESTS_MAX),
@@ -65,9 +82,14 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
             get(async || ([(CONTENT_TYPE, "text/plain; charset=utf-8")], sdl())),
         )
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
+        .route("/v1/ratings/{slug}", get(export::rating))
+        .route("/v1/export/{file}", get(export::table))
+        .route("/v1/methodology", get(methodology))
+        .route("/feeds/actions.atom", get(atom::actions))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .merge(graphiql::routes())
+        .merge(dashboard::routes())
         .layer(CompressionLayer::new())
         .layer(cors)
         .with_state(shared)
@@ -80,7 +102,11 @@ async fn graphql(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     response
 }
 
+/// A WebSocket for subscriptions, or GraphQL over HTTP.
 async fn respond(shared: &Shared, request: Request) -> Response {
+    if request.headers().contains_key(SEC_WEBSOCKET_KEY) {
+        return subscribe(shared, request).await;
+    }
     let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     let media = match negotiate(accept) {
@@ -105,6 +131,22 @@ async fn respond(shared: &Shared, request: Request) -> Response {
         return written(Answer::refused(cause, Outcome::Unavailable), media, is_get, none_match);
     };
     written(answer(&shared.pool, question).await, media, is_get, none_match)
+}
+
+async fn subscribe(shared: &Shared, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let Ok(protocol) = GraphQLProtocol::from_request_parts(&mut parts, &()).await else {
+        let text = "ask for the protocol graphql-transport-ws\n";
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    };
+    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match shared.live.place() {
+        Some(place) => shared.live.upgrade(upgrade, protocol, place),
+        None => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "10")]).into_response(),
+    }
 }
 
 /// Why a request could not be read.
@@ -162,7 +204,7 @@ fn written(
     }
     if is_get && status == StatusCode::OK {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(&answer)));
-        let tag = etag(&answer.body);
+        let tag = etag(answer.body.as_bytes());
         let is_known = none_match.is_some_and(|known| known == tag);
         headers.insert(ETAG, tag);
         if is_known {
@@ -174,18 +216,15 @@ fn written(
 
 fn cache_control(answer: &Answer) -> &'static str {
     match (answer.outcome, answer.is_settled) {
-        (Outcome::Run, true) => "public, max-age=31536000, immutable",
-        (Outcome::Run, false) => "public, max-age=2, stale-while-revalidate=10",
+        (Outcome::Run, true) => KEPT_FOREVER,
+        (Outcome::Run, false) => KEPT_BRIEFLY,
         _ => "no-store",
     }
 }
 
-/// A weak tag: compression changes the bytes and not the answer.
-fn etag(body: &str) -> HeaderValue {
-    let digest = Sha256::digest(body.as_bytes());
-    let tag = format!("W/\"{}\"", alloy_primitives::hex::encode(&digest[..16]));
-    // Hexadecimal digits are always a header value.
-    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("W/\"\""))
+/// The file that every constant of the rating model is read from, as it is hashed.
+async fn methodology(asked: HeaderMap) -> Response {
+    dashboard::kept(&asked, "application/json", assay_domain::methodology::VERSION_1)
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
@@ -234,6 +273,10 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     text += &format!("assay_db_pool_connections{{state=\"idle\"}} {idle}\n");
     let used = usize::try_from(open).unwrap_or_default().saturating_sub(idle);
     text += &format!("assay_db_pool_connections{{state=\"used\"}} {used}\n");
+    text += "# TYPE assay_graphql_sockets gauge\n";
+    text += &format!("assay_graphql_sockets {}\n", shared.live.sockets());
+    text += "# TYPE assay_build_info gauge\n";
+    text += &format!("assay_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
     let session = Session::new(shared.pool.clone());
     let mut reader = session.reader().await;
     // Without the database the rest still stands.

@@ -51,7 +51,8 @@ impl NodeId {
             .ok_or_else(|| ApiError::BadArgument("the id is not one of this server".to_owned()))
     }
 
-    fn read(text: &str) -> Option<Self> {
+    /// Reads an id as it is before it is made opaque.
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let number = |text: &str| text.parse().ok();
         let bytes = |text: &str| alloy_primitives::hex::decode(text).ok();
         let parts: Vec<&str> = text.split(':').collect();

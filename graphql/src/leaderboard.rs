@@ -19,6 +19,8 @@ pub(crate) struct EntityWhere {
     pub chain_id: Option<Vec<ChainId>>,
     /// At these addresses.
     pub address: Option<Vec<Address>>,
+    /// Whose slug contains this text: a part of an address, or a word like `operator-set`.
+    pub slug_contains: Option<String>,
     /// With a grade in this range.
     pub grade: Option<GradeRange>,
     /// With a grade, or without.
@@ -77,6 +79,7 @@ pub(crate) struct EntityFilter {
     kinds: Option<Vec<i16>>,
     chains: Option<Vec<i64>>,
     addresses: Option<Vec<Vec<u8>>>,
+    slug_contains: Option<String>,
     best: Option<i16>,
     worst: Option<i16>,
     is_rated: Option<bool>,
@@ -111,6 +114,7 @@ impl EntityFilter {
             kinds: values(wanted.kind, EntityKind::number)?,
             chains: values(wanted.chain_id, |chain| chain.0)?,
             addresses: values(wanted.address, |address| address.0.to_vec())?,
+            slug_contains: wanted.slug_contains.map(|text| searched(&text)).transpose()?,
             best: wanted.grade.as_ref().and_then(|range| range.best).map(Grade::number),
             worst: wanted.grade.as_ref().and_then(|range| range.worst).map(Grade::number),
             is_rated: wanted.is_rated,
@@ -147,6 +151,16 @@ impl EntityFilter {
                 "CASE WHEN l.grade IS NULL THEN -1 ELSE l.expected_loss_ppt END"
             }
         }
+    }
+}
+
+/// A text to search slugs for, if it is not too long: a slug has 80 characters at most.
+fn searched(text: &str) -> Result<String, ApiError> {
+    match text.chars().count() {
+        0..=100 => Ok(text.trim().to_ascii_lowercase()),
+        found => Err(ApiError::BadArgument(format!(
+            "slugContains takes 100 characters at most, {found} were given"
+        ))),
     }
 }
 
@@ -203,6 +217,9 @@ impl List for Entities {
         }
         if let Some(addresses) = &filter.addresses {
             query.push(" AND e.address = ANY(").push_bind(addresses.clone()).push(")");
+        }
+        if let Some(text) = &filter.slug_contains {
+            query.push(" AND position(").push_bind(text.clone()).push(" IN e.slug) > 0");
         }
         if let Some(best) = filter.best {
             query.push(" AND l.grade >= ").push_bind(best);

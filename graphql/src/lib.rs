@@ -7,16 +7,20 @@
 
 mod action;
 mod allocation;
+mod atom;
 mod attribution;
 mod avs;
+mod dashboard;
 mod entity;
 mod error;
 mod execute;
+mod export;
 mod graphiql;
 mod http;
 mod id;
 mod leaderboard;
 mod limit;
+mod live;
 mod lrt;
 mod operator;
 mod page;
@@ -29,6 +33,7 @@ mod scope;
 mod session;
 mod slashing;
 mod status;
+mod subscription;
 mod transport;
 
 pub use error::ApiError;
@@ -37,3 +42,4 @@ pub use graphiql::OPERATIONS;
 pub use http::{ApiConfig, router};
 pub use limit::*;
 pub use query::Query;
+pub use subscription::Subscription;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition,
-    Selection, SelectionSet,
+    OperationType, Selection, SelectionSet,
 };
 use async_graphql::parser::{Positioned, parse_query};
 use async_graphql::{Name, Value, Variables};
@@ -46,6 +46,17 @@ pub const FILTER_VALUES_MAX: usize = 100;
 pub const STATEMENT_SECONDS_MAX: u64 = 2;
 /// Seconds a request may take, all statements and the wait for a connection together.
 pub const REQUEST_SECONDS_MAX: u64 = 5;
+/// Exports under way at once: each takes a connection for a page at a time.
+pub const EXPORTS_MAX: usize = 4;
+/// WebSockets open at once; the next one is told to come back.
+pub const SOCKETS_MAX: usize = 500;
+/// Subscriptions open on one WebSocket.
+pub const SUBSCRIPTIONS_PER_SOCKET_MAX: usize = 10;
+/// Turns of subscriptions run at once: less than a pool has connections, so that subscribers who
+/// all wake together leave some for those who ask.
+pub const TURNS_MAX: usize = 3;
+/// Messages of one turn of a subscription. What is left comes in the next.
+pub const TURN_MESSAGES_MAX: i64 = 100;
 /// GraphQL requests answered at once; the next one is told to come back. Each holds one database
 /// connection while it runs and a pool has about ten.
 pub const CONCURRENT_REQUESTS_MAX: usize = 64;
@@ -57,8 +68,8 @@ pub(crate) struct Admitted {
     pub(crate) document: ExecutableDocument,
     /// Its cost in points.
     pub(crate) cost: u64,
-    /// Whether the chosen operation is a query.
-    pub(crate) is_query: bool,
+    /// What the chosen operation is.
+    pub(crate) kind: OperationType,
 }
 
 /// Parses a document if it is within all limits.
@@ -92,8 +103,7 @@ pub(crate) fn admit(
             dearest: gauge.dearest(&operation.selection_set.node)?,
         });
     }
-    let is_query = operation.ty == async_graphql::parser::types::OperationType::Query;
-    Ok(Admitted { cost: measure.cost, is_query, document })
+    Ok(Admitted { cost: measure.cost, kind: operation.ty, document })
 }
 
 fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), ApiError> {

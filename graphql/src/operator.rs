@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
 use crate::rated::rated_object;
 use crate::scalar::{Address, BigInt, BlockNumber, ChainId, LogPosition};
-use crate::scope::{Block, Scope};
+use crate::scope::{Block, Scope, push_known_block};
 use crate::session::{Batch, Reader, Session};
 use crate::slashing::{SlashingEvent, SlashingFilter, SlashingRelation, Slashings};
 
@@ -143,8 +143,8 @@ rated_object!(
     /// What the operator has declared about itself. Null before it registers.
     async fn profile(&self, ctx: &Context<'_>) -> Result<Option<OperatorProfile>, ApiError> {
         let key = (self.0.row().chain_id, self.0.row().address.clone());
-        let position = self.0.scope.position;
-        let row = Session::of(ctx)?.load::<Profiles>(position, key).await?;
+        let scope = self.0.scope.clone();
+        let row = Session::of(ctx)?.load::<Profiles>(scope, key).await?;
         row.map(OperatorProfile::try_from).transpose()
     }
 
@@ -231,6 +231,7 @@ struct ProfileRow {
     allocation_delay_blocks: Option<i64>,
     pending_allocation_delay_blocks: Option<i64>,
     pending_allocation_delay_effect_block: Option<i64>,
+    known_block: i64,
 }
 
 impl TryFrom<ProfileRow> for OperatorProfile {
@@ -238,18 +239,23 @@ impl TryFrom<ProfileRow> for OperatorProfile {
 
     fn try_from(row: ProfileRow) -> Result<Self, ApiError> {
         let approver = row.delegation_approver.as_deref().map(Address::from_row).transpose()?;
-        let pending = row
-            .pending_allocation_delay_blocks
-            .zip(row.pending_allocation_delay_effect_block)
-            .map(|(blocks, effect_block)| PendingAllocationDelay {
+        let announced =
+            row.pending_allocation_delay_blocks.zip(row.pending_allocation_delay_effect_block);
+        let in_force = announced.filter(|(_, effect_block)| *effect_block <= row.known_block);
+        let pending = announced.filter(|_| in_force.is_none()).map(|(blocks, effect_block)| {
+            PendingAllocationDelay {
                 blocks: BlockNumber(blocks),
                 effect_block: BlockNumber(effect_block),
-            });
+            }
+        });
         Ok(Self {
             // The contract writes the zero address for "nobody".
             delegation_approver: approver.filter(|approver| approver.0 != [0; 20]),
             untrusted_metadata_uri: row.metadata_uri,
-            allocation_delay_blocks: row.allocation_delay_blocks.map(BlockNumber),
+            allocation_delay_blocks: in_force
+                .map(|(blocks, _)| blocks)
+                .or(row.allocation_delay_blocks)
+                .map(BlockNumber),
             pending_allocation_delay: pending,
             position: LogPosition(row.position),
         })
@@ -259,13 +265,13 @@ impl TryFrom<ProfileRow> for OperatorProfile {
 struct Profiles;
 
 impl Batch for Profiles {
-    type Group = i64;
+    type Group = Scope;
     type Key = (i64, Vec<u8>);
     type Value = ProfileRow;
 
     async fn fetch(
         reader: &mut Reader,
-        position: &i64,
+        scope: &Scope,
         keys: &[Self::Key],
     ) -> Result<BTreeMap<Self::Key, ProfileRow>, ApiError> {
         let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT o.* FROM unnest(");
@@ -276,11 +282,14 @@ impl Batch for Profiles {
                 SELECT o.chain_id, o.operator, o.position, o.delegation_approver,
                        o.metadata_uri, o.allocation_delay_blocks,
                        o.pending_allocation_delay_blocks,
-                       o.pending_allocation_delay_effect_block
-                  FROM read_model.operators o
+                       o.pending_allocation_delay_effect_block, ",
+        );
+        push_known_block(&mut query, scope, "o.chain_id");
+        query.push(
+            " AS known_block FROM read_model.operators o
                  WHERE o.chain_id = k.chain_id AND o.operator = k.operator AND o.position <= ",
         );
-        query.push_bind(*position).push(" ORDER BY o.position DESC LIMIT 1) o");
+        query.push_bind(scope.position).push(" ORDER BY o.position DESC LIMIT 1) o");
         let rows: Vec<ProfileRow> = reader.rows(query).await?;
         Ok(rows.into_iter().map(|row| ((row.chain_id, row.operator.clone()), row)).collect())
     }

@@ -76,6 +76,15 @@ const COLUMNS: &str = "b.oracle_chain_id, b.oracle, b.entity_key, b.seq, b.word,
     (extract(epoch FROM b.recorded_at) * 1000000)::bigint AS recorded_micros";
 
 impl PublicationStatus {
+    pub(crate) fn from_word(word: &str) -> Result<Self, ApiError> {
+        match word {
+            "included" => Ok(Self::Included),
+            "final" => Ok(Self::Final),
+            "reorged" => Ok(Self::Reorged),
+            _ => Err(ApiError::Corrupt("an unknown publication status")),
+        }
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Included => "included",
@@ -164,7 +173,7 @@ impl Publication {
         big(self.row.seq)
     }
 
-    /// The word as the contract stores it: the signed word with `lag` filled in.
+    /// The word as it was signed. The contract stores it with `lag` filled in.
     async fn word(&self) -> Result<Bytes32, ApiError> {
         Bytes32::from_row(&self.row.word)
     }
@@ -181,12 +190,7 @@ impl Publication {
 
     /// How far it has come.
     async fn status(&self) -> Result<PublicationStatus, ApiError> {
-        match self.row.status.as_str() {
-            "included" => Ok(PublicationStatus::Included),
-            "final" => Ok(PublicationStatus::Final),
-            "reorged" => Ok(PublicationStatus::Reorged),
-            _ => Err(ApiError::Corrupt("an unknown publication status")),
-        }
+        PublicationStatus::from_word(&self.row.status)
     }
 
     /// When Assay saw it, on Assay's own clock.

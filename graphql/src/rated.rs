@@ -60,6 +60,16 @@ macro_rules! rated_object {
                 crate::rating::Rating::latest(ctx, &self.0.scope, self.0.row().id).await
             }
 
+            /// The rating that was in force this many days before (1 to 3660), on the chain's
+            /// clock. Null when there was none.
+            pub(crate) async fn rating_before(
+                &self,
+                ctx: &Context<'_>,
+                days: i32,
+            ) -> Result<Option<crate::rating::Rating>, ApiError> {
+                self.0.rating_before(ctx, days).await
+            }
+
             /// Every assessment, the newest first.
             pub(crate) async fn rating_history(
                 &self,

@@ -12,7 +12,7 @@ use crate::id::NodeId;
 use crate::page::{Column, List, Order, Source};
 use crate::publication::{Publication, PublicationsOf};
 use crate::scalar::{BigInt, Bytes32, Grade, LogPosition};
-use crate::scope::{Block, Scope, push_micros};
+use crate::scope::{Block, Scope, block_at, push_micros};
 use crate::session::{Batch, Reader, Session};
 
 /// Ratings whose share of own evidence is below this carry "(p)" (methodology §2.8), in ppm.
@@ -104,6 +104,18 @@ impl Rating {
     ) -> Result<Option<Self>, ApiError> {
         let session = Session::of(ctx)?;
         let row = session.load::<LatestRating>(scope.clone(), entity_id).await?;
+        Ok(row.map(|row| Self::new(row, scope)))
+    }
+
+    /// The rating that was in force of one entity this many days before the scope's own time.
+    pub(crate) async fn before(
+        ctx: &Context<'_>,
+        scope: &Scope,
+        days: i32,
+        entity_id: i64,
+    ) -> Result<Option<Self>, ApiError> {
+        let group = (scope.clone(), days);
+        let row = Session::of(ctx)?.load::<RatingBefore>(group, entity_id).await?;
         Ok(row.map(|row| Self::new(row, scope)))
     }
 
@@ -367,6 +379,37 @@ impl Batch for LatestRating {
         query.push(" l");
         let rows: Vec<RatingRow> = reader.rows(query).await?;
         Ok(rows.into_iter().map(|row| (row.entity_id, row)).collect())
+    }
+}
+
+/// One step with two statements: in two steps, rows that come late would make a third.
+struct RatingBefore;
+
+impl Batch for RatingBefore {
+    type Group = (Scope, i32);
+    type Key = i64;
+    type Value = RatingRow;
+
+    async fn fetch(
+        reader: &mut Reader,
+        (scope, days): &(Scope, i32),
+        keys: &[i64],
+    ) -> Result<BTreeMap<i64, RatingRow>, ApiError> {
+        let seconds = i64::from(*days) * 86_400;
+        let mut then = scope.clone();
+        if let Some(recorded_at) = scope.recorded_at {
+            then.recorded_at = Some(recorded_at.saturating_sub(seconds * 1_000_000));
+        } else {
+            let now = match scope.time {
+                Some(time) => time,
+                None => match block_at(reader, scope.position).await? {
+                    Some(block) => block.time.seconds(),
+                    None => return Ok(BTreeMap::new()),
+                },
+            };
+            then.time = Some(now.saturating_sub(seconds));
+        }
+        LatestRating::fetch(reader, &then, keys).await
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct BigInt(pub(crate) String);
 pub(crate) struct LogPosition(pub(crate) i64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FeedPosition(pub(crate) i64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BlockNumber(pub(crate) i64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +88,20 @@ impl Address {
     /// An address as it lies in the database.
     pub(crate) fn from_row(bytes: &[u8]) -> Result<Self, ApiError> {
         bytes.try_into().map(Self).map_err(|_| ApiError::Corrupt("an address not of 20 bytes"))
+    }
+}
+
+impl TryFrom<Vec<u8>> for Address {
+    type Error = ApiError;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, ApiError> {
+        Self::from_row(&bytes)
+    }
+}
+
+impl From<String> for BigInt {
+    fn from(digits: String) -> Self {
+        Self(digits)
     }
 }
 
@@ -200,6 +217,20 @@ impl ScalarType for LogPosition {
         }
         .map(Self)
         .ok_or_else(|| expected("a position as a string, like \"1204877\""))
+    }
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// A place in the feed of news that this server tells its subscribers, a 64-bit integer as a
+/// string. Another server has another feed.
+#[Scalar]
+impl ScalarType for FeedPosition {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        LogPosition::parse(value)
+            .map(|position| Self(position.0))
+            .map_err(InputValueError::propagate)
     }
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())

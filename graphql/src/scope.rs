@@ -252,6 +252,27 @@ pub(crate) fn push_micros(query: &mut QueryBuilder<Postgres>, micros: i64) {
     query.push(" * interval '1 microsecond')");
 }
 
+/// Pushes the newest block that is known of a chain as of a scope: what is scheduled for a block up
+/// to it is in force.
+pub(crate) fn push_known_block(query: &mut QueryBuilder<Postgres>, scope: &Scope, chain: &str) {
+    query.push("coalesce(");
+    if let Some((of_chain, number)) = scope.block {
+        query.push(format_args!("CASE {chain} WHEN ")).push_bind(of_chain);
+        query.push(" THEN ").push_bind(number).push(" END, ");
+    }
+    query.push(format_args!(
+        "greatest((SELECT max(b.number) FROM read_model.blocks b WHERE b.chain_id = {chain}
+            AND b.last_position <= "
+    ));
+    query.push_bind(scope.position).push(")");
+    if scope.is_head {
+        query.push(format_args!(
+            ", (SELECT head_number FROM read_model.chains WHERE chain_id = {chain})"
+        ));
+    }
+    query.push("), 0)");
+}
+
 /// The block of the last fact at `position`.
 pub(crate) async fn block_at(
     reader: &mut Reader,

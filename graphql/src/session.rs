@@ -206,13 +206,21 @@ impl Reader {
     {
         let mut transaction = match self.transaction.take() {
             Some(transaction) => transaction,
-            None => self.pool.begin_with(BEGIN).await?,
+            None => begin(self.pool.clone()).await?,
         };
         self.statements += 1;
         let rows = query.build_query_as().fetch_all(&mut *transaction).await;
         self.transaction = Some(transaction);
         rows
     }
+}
+
+/// Begins a transaction, whole even if the request goes away meanwhile: sqlx gives a connection
+/// whose BEGIN was abandoned back to the pool with the transaction open, and the next request
+/// would answer from its old snapshot.
+async fn begin(pool: PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let begun = tokio::spawn(async move { pool.begin_with(BEGIN).await });
+    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 /// What a database error means to the caller. The details are for the log.

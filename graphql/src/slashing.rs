@@ -10,9 +10,12 @@ use crate::error::ApiError;
 use crate::id::NodeId;
 use crate::page::{Column, List, Order, Source};
 use crate::rating::big;
-use crate::scalar::{Address, BigInt, Bytes32, ChainId, LogPosition};
-use crate::scope::{Block, Scope};
+use crate::scalar::{Address, BigInt, BlockNumber, Bytes32, ChainId, LogPosition};
+use crate::scope::{Block, Scope, push_known_block};
 use crate::session::{Batch, Reader, Session};
+
+/// Blocks between a slash and the burning or handing over of what it took: 7 days (ELIP-016).
+const RELEASE_DELAY_BLOCKS: i64 = 50_400;
 
 #[derive(Debug, Clone)]
 pub(crate) struct SlashingEvent {
@@ -33,6 +36,20 @@ pub(crate) struct SlashedStrategy {
     pub allocation_slashed_wad: Option<BigInt>,
 }
 
+/// What one slash took of one strategy, in shares.
+#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, FromRow)]
+pub(crate) struct SlashedShares {
+    /// The strategy's address.
+    #[sqlx(try_from = "Vec<u8>")]
+    pub strategy: Address,
+    /// Shares taken, in the strategy's own unit.
+    #[sqlx(try_from = "String")]
+    pub shares: BigInt,
+    /// Of these, shares that were burnt or handed over already.
+    #[sqlx(try_from = "String")]
+    pub released_shares: BigInt,
+}
+
 /// Which slashing events. All conditions hold at once.
 #[derive(Debug, Default, InputObject)]
 pub(crate) struct SlashingWhere {
@@ -46,6 +63,8 @@ pub(crate) struct SlashingWhere {
     pub is_redistributed: Option<bool>,
     /// Whether the block is not final yet.
     pub is_provisional: Option<bool>,
+    /// Whether what was slashed is still there: neither burnt nor handed over.
+    pub is_open: Option<bool>,
 }
 
 /// [`SlashingWhere`] as SQL wants it.
@@ -57,6 +76,7 @@ pub(crate) struct SlashingFilter {
     avs: Option<Vec<u8>>,
     is_redistributed: Option<bool>,
     is_provisional: Option<bool>,
+    is_open: Option<bool>,
 }
 
 /// What the parent of a list of slashes is.
@@ -91,12 +111,41 @@ pub(crate) struct SlashingRow {
     redistribution_recipient: Option<Vec<u8>>,
     incident: Option<i64>,
     description: String,
+    blocks_left: i64,
+    is_open: bool,
 }
 
 const COLUMNS: &str = "s.position, s.is_provisional, s.chain_id, s.block_number, s.block_time,
     s.block_hash, s.tx_hash, s.log_index, s.operator, s.avs, s.operator_set_id, s.strategies,
     s.wad_slashed::text[], s.allocation_slashed::text[], s.redistribution_recipient, s.incident,
-    s.description";
+    s.description, greatest(s.block_number + 50400 - now_at.number, 0) AS blocks_left,
+    coalesce(taken.remaining > 0, s.block_number + 50400 > now_at.number) AS is_open";
+
+/// Shares that a slash `s` took: those that came into escrow in its transaction, for its set,
+/// since the set's slash before it.
+const TAKEN: &str = "read_model.slashed_shares t
+    WHERE t.tx_hash = s.tx_hash AND t.chain_id = s.chain_id AND t.avs = s.avs
+      AND t.operator_set_id = s.operator_set_id AND t.shares_delta > 0
+      AND t.log_index < s.log_index AND NOT EXISTS (
+          SELECT FROM read_model.slashing_events earlier
+           WHERE earlier.tx_hash = s.tx_hash AND earlier.chain_id = s.chain_id
+             AND earlier.avs = s.avs AND earlier.operator_set_id = s.operator_set_id
+             AND earlier.log_index < s.log_index AND earlier.log_index > t.log_index)";
+
+/// Shares in and out of the same slash and strategy as `t`.
+const SAME_SLASH: &str = "d.chain_id = t.chain_id AND d.avs = t.avs
+    AND d.operator_set_id = t.operator_set_id AND d.slash_id = t.slash_id
+    AND d.strategy = t.strategy AND d.position <= ";
+
+/// Pushes what stands beside each slash `s` as of a scope: the chain's newest block, and the
+/// shares not yet released (null where the log holds none).
+fn push_beside(query: &mut QueryBuilder<Postgres>, scope: &Scope) {
+    query.push(" CROSS JOIN LATERAL (SELECT ");
+    push_known_block(query, scope, "s.chain_id");
+    query.push(" AS number) now_at CROSS JOIN LATERAL (SELECT sum(d.shares_delta) AS remaining");
+    query.push(" FROM read_model.slashed_shares d WHERE EXISTS (SELECT FROM ");
+    query.push(TAKEN).push(" AND ").push(SAME_SLASH).push_bind(scope.position).push(")) taken ");
+}
 
 impl SlashingFilter {
     pub(crate) fn new(wanted: Option<SlashingWhere>) -> Self {
@@ -108,6 +157,7 @@ impl SlashingFilter {
             avs: wanted.avs.map(|address| address.0.to_vec()),
             is_redistributed: wanted.is_redistributed,
             is_provisional: wanted.is_provisional,
+            is_open: wanted.is_open,
         }
     }
 
@@ -127,7 +177,7 @@ impl SlashingEvent {
         scope: &Scope,
         key: SlashingKey,
     ) -> Result<Option<Self>, ApiError> {
-        let row = Session::of(ctx)?.load::<SlashingById>((), key).await?;
+        let row = Session::of(ctx)?.load::<SlashingById>(scope.clone(), key).await?;
         Ok(row.map(|row| Self::new(row, scope)))
     }
 }
@@ -224,6 +274,30 @@ impl SlashingEvent {
         slashed.collect()
     }
 
+    /// What it took, in shares. Empty where the log does not hold them.
+    async fn slashed_shares(&self, ctx: &Context<'_>) -> Result<Vec<SlashedShares>, ApiError> {
+        let key = (self.row.chain_id, self.row.block_hash.clone(), self.row.log_index);
+        let found = Session::of(ctx)?.load::<SharesOfSlash>(self.scope.position, key).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The first block at which what it took may be burnt or handed over: 50,400 blocks (7 days)
+    /// later, where ELIP-016 is in force.
+    async fn release_block(&self) -> BlockNumber {
+        BlockNumber(self.row.block_number.saturating_add(RELEASE_DELAY_BLOCKS))
+    }
+
+    /// Blocks from the chain's newest known block to `releaseBlock`; 0 when it is reached.
+    async fn blocks_left(&self) -> BlockNumber {
+        BlockNumber(self.row.blocks_left)
+    }
+
+    /// Whether what it took is still there. Where the log holds the shares: until all are burnt
+    /// or handed over; where it does not: until `releaseBlock`.
+    async fn is_open(&self) -> bool {
+        self.row.is_open
+    }
+
     /// Who receives what was slashed. Null: it is burnt.
     async fn redistribution_recipient(&self) -> Result<Option<Address>, ApiError> {
         self.row.redistribution_recipient.as_deref().map(Address::from_row).transpose()
@@ -248,13 +322,13 @@ pub(crate) type SlashingKey = (i64, Vec<u8>, i64);
 struct SlashingById;
 
 impl Batch for SlashingById {
-    type Group = ();
+    type Group = Scope;
     type Key = SlashingKey;
     type Value = SlashingRow;
 
     async fn fetch(
         reader: &mut Reader,
-        (): &(),
+        scope: &Scope,
         keys: &[SlashingKey],
     ) -> Result<BTreeMap<SlashingKey, SlashingRow>, ApiError> {
         let mut query: QueryBuilder<Postgres> =
@@ -266,9 +340,57 @@ impl Batch for SlashingById {
             ") AS k(chain_id, block_hash, log_index)
              JOIN read_model.slashing_events s USING (chain_id, block_hash, log_index)",
         );
+        push_beside(&mut query, scope);
         let rows: Vec<SlashingRow> = reader.rows(query).await?;
         let key = |row: &SlashingRow| (row.chain_id, row.block_hash.clone(), row.log_index);
         Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
+    }
+}
+
+struct SharesOfSlash;
+
+#[derive(FromRow)]
+struct SharesOfSlashRow {
+    chain_id: i64,
+    block_hash: Vec<u8>,
+    log_index: i64,
+    #[sqlx(flatten)]
+    shares: SlashedShares,
+}
+
+impl Batch for SharesOfSlash {
+    type Group = i64;
+    type Key = SlashingKey;
+    type Value = Vec<SlashedShares>;
+
+    async fn fetch(
+        reader: &mut Reader,
+        position: &i64,
+        keys: &[SlashingKey],
+    ) -> Result<BTreeMap<SlashingKey, Vec<SlashedShares>>, ApiError> {
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
+            "SELECT s.chain_id, s.block_hash, s.log_index, x.strategy, x.shares::text AS shares,
+                    (x.shares - x.remaining)::text AS released_shares FROM unnest(",
+        );
+        query.push_bind(keys.iter().map(|key| key.0).collect::<Vec<_>>()).push(", ");
+        query.push_bind(keys.iter().map(|key| key.1.clone()).collect::<Vec<_>>()).push(", ");
+        query.push_bind(keys.iter().map(|key| key.2).collect::<Vec<_>>());
+        query.push(
+            ") AS k(chain_id, block_hash, log_index)
+             JOIN read_model.slashing_events s USING (chain_id, block_hash, log_index)
+             CROSS JOIN LATERAL (SELECT t.strategy, t.shares_delta AS shares,
+                 (SELECT sum(d.shares_delta) FROM read_model.slashed_shares d WHERE ",
+        );
+        query.push(SAME_SLASH).push_bind(*position).push(") AS remaining FROM ").push(TAKEN);
+        query.push(" AND t.position <= ").push_bind(*position);
+        query.push(") x ORDER BY x.strategy");
+        let rows: Vec<SharesOfSlashRow> = reader.rows(query).await?;
+        let mut found: BTreeMap<SlashingKey, Vec<SlashedShares>> = BTreeMap::new();
+        for row in rows {
+            let key = (row.chain_id, row.block_hash, row.log_index);
+            found.entry(key).or_default().push(row.shares);
+        }
+        Ok(found)
     }
 }
 
@@ -295,7 +417,9 @@ impl List for Slashings {
 
     fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, SlashingFilter>) {
         let (filter, scope) = (source.filter, source.scope);
-        query.push(format_args!("SELECT {COLUMNS} FROM read_model.slashing_events s WHERE "));
+        query.push(format_args!("SELECT {COLUMNS} FROM read_model.slashing_events s "));
+        push_beside(query, scope);
+        query.push(" WHERE ");
         if scope.is_head {
             // What is not final has no position.
             query.push("(s.position IS NULL OR s.position <= ").push_bind(scope.position);
@@ -327,6 +451,11 @@ impl List for Slashings {
         }
         if let Some(is_provisional) = filter.is_provisional {
             query.push(" AND s.is_provisional = ").push_bind(is_provisional);
+        }
+        if let Some(is_open) = filter.is_open {
+            query
+                .push(" AND coalesce(taken.remaining > 0, s.block_number + 50400 > now_at.number)");
+            query.push(" = ").push_bind(is_open);
         }
     }
 }

@@ -4,9 +4,10 @@ use async_graphql::SimpleObject;
 use sqlx::{FromRow, QueryBuilder};
 
 use crate::error::ApiError;
-use crate::scalar::{BigInt, BlockNumber, ChainId, DateTime};
+use crate::scalar::{BigInt, BlockNumber, ChainId, DateTime, FeedPosition};
 use crate::scope::{Block, Snapshot};
 use crate::session::Reader;
+use crate::subscription::feed_end;
 
 /// Seconds between two blocks of Ethereum and of its test chains.
 const SECONDS_PER_BLOCK: i64 = 12;
@@ -18,6 +19,9 @@ pub(crate) struct Status {
     pub head: Snapshot,
     /// The chains that are followed.
     pub chains: Vec<Chain>,
+    /// The newest message of the subscriptions: as `afterPosition` it misses nothing that comes
+    /// after this answer.
+    pub feed_position: FeedPosition,
     /// When the answers last changed, on Assay's own clock. Null while the log is empty.
     pub updated_at: Option<DateTime>,
 }
@@ -81,9 +85,11 @@ pub(crate) async fn status(reader: &mut Reader) -> Result<Status, ApiError> {
         "SELECT (extract(epoch FROM updated_at) * 1000000)::bigint FROM read_model.checkpoint",
     );
     let updated: Vec<(i64,)> = reader.rows(query).await?;
+    let feed_position = FeedPosition(feed_end(reader).await?);
     Ok(Status {
         head: pin.snapshot(),
         chains,
+        feed_position,
         updated_at: updated.first().map(|(micros,)| DateTime { micros: *micros }),
     })
 }

@@ -1,8 +1,9 @@
 //! GraphQL over HTTP as a table: what is accepted, what a request says, which status an answer
 //! has. Nothing here touches a socket.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::execute::{Outcome, Question};
 
@@ -23,6 +24,14 @@ impl Media {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
         }
     }
+}
+
+/// A weak tag: compression changes the bytes and not the answer.
+pub(crate) fn etag(body: &[u8]) -> HeaderValue {
+    let digest = Sha256::digest(body);
+    let tag = format!("W/\"{}\"", alloy_primitives::hex::encode(&digest[..16]));
+    // Hexadecimal digits are always a header value.
+    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("W/\"\""))
 }
 
 /// What a client would like to read.

@@ -50,13 +50,23 @@ impl DatabaseArgs {
 
     /// Finds or starts the server, connects, and applies missing migrations.
     pub(super) async fn open(&self) -> anyhow::Result<Open> {
+        self.open_with(Durability::Durable).await
+    }
+
+    /// The same, but without a place given nothing is kept: a private cluster goes away again.
+    pub(super) async fn open_apart(&self) -> anyhow::Result<Open> {
+        let is_placed = self.data_dir.is_some();
+        self.open_with(if is_placed { Durability::Durable } else { Durability::Throwaway }).await
+    }
+
+    async fn open_with(&self, durability: Durability) -> anyhow::Result<Open> {
         let (url, cluster) = match &self.database_url {
             Some(url) => (url.clone(), None),
             None => {
                 let config = ClusterConfig {
                     data_dir: self.data_dir.clone(),
                     binaries: None,
-                    durability: Durability::Durable,
+                    durability,
                     install: Install::Allowed,
                 };
                 let cluster = super::progress::during(

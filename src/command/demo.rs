@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use assay::event_store::Batch;
+use assay::projection::publications;
+use assay::world;
 use clap::Args;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -28,6 +31,9 @@ pub(super) struct DemoArgs {
     /// Where GraphQL is served.
     #[arg(long, default_value = "127.0.0.1:4747")]
     listen: SocketAddr,
+    /// A made-up year with fictional names instead of the real ledger: something on every page.
+    #[arg(long)]
+    world: bool,
     /// Stop after the ratings are shown, instead of serving GraphQL.
     #[arg(long)]
     once: bool,
@@ -41,6 +47,9 @@ pub(super) struct DemoArgs {
 
 pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
+    if args.world {
+        return world(database, &args).await;
+    }
     let open = database.open().await?;
     let imported = import_ledger(&open).await.context("the shipped ledger was not imported")?;
     let rated = during("rating", open.rater().await?.catch_up()).await?;
@@ -52,6 +61,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
             (feed, Some(council))
         }
     };
+    publications::project(&open.store().await?).await?;
     let agreed = feed::audit(&open, &feed.target()).await;
     if args.json {
         let ratings = rows_as_json(&story::rows(&reader, None).await?);
@@ -83,6 +93,58 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
         return Ok(());
     }
     serve(reader, &args, &feed).await
+}
+
+/// The made-up year: in a database of its own, which goes away with the program.
+async fn world(database: &DatabaseArgs, args: &DemoArgs) -> anyhow::Result<()> {
+    let open = database.open_apart().await?;
+    let store = open.store().await?;
+    refuse_other_chains(store.pool()).await?;
+    let facts = world::facts();
+    let batch = Batch {
+        chain_id: world::CHAIN_ID,
+        finalized: Some(world::head(&facts)),
+        facts,
+        ..Batch::default()
+    };
+    store.append(&batch).await?;
+    let rated = during("rating a made-up year", open.rater().await?.catch_up()).await?;
+    let feed = feed::publish(&open).await?;
+    publications::project(&store).await?;
+    let reader = open.reader().await?;
+    if args.json {
+        let ratings = rows_as_json(&story::rows(&reader, None).await?);
+        let told = json!({ "isDemo": true, "events": batch.facts.len(), "ratings": ratings });
+        say(&told.to_string());
+    } else {
+        say(&format!(
+            "DEMO: a made-up year of {} events on chain {}; {} rating actions follow. Every name, \
+             address and figure is invented.",
+            batch.facts.len(),
+            world::CHAIN_ID,
+            rated.actions
+        ));
+    }
+    if args.once {
+        return Ok(());
+    }
+    serve(reader, args, &feed).await
+}
+
+/// What is appended is for ever: a database that follows a real chain is not one to make things
+/// up in.
+async fn refuse_other_chains(pool: &PgPool) -> anyhow::Result<()> {
+    let other: Option<i64> =
+        sqlx::query_scalar("SELECT chain_id FROM event_store.events WHERE chain_id <> $1 LIMIT 1")
+            .bind(world::CHAIN_ID.cast_signed())
+            .fetch_optional(pool)
+            .await?;
+    match other {
+        Some(chain) => anyhow::bail!(
+            "the database holds events of chain {chain}: use an empty one for the made-up world"
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Appends the shipped ledger, through the same path as any archive.
@@ -135,13 +197,16 @@ async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Resu
         say(&place.to_string());
     } else {
         say(&format!(
-            "\nGraphQL and GraphiQL: http://{address}/graphql   ready: http://{address}/ready\n\
-             The oracle contract: {} at {}\n\nThree queries worth pasting:\n\n{}\n\n\
-             Ctrl-C stops everything.",
+            "\nThe dashboard: http://{address}/   GraphQL and GraphiQL: http://{address}/graphql\n\
+             The oracle contract: {} at {}",
             feed.oracle,
             feed.rpc_url(),
-            story::QUERIES.join("\n\n")
         ));
+        if !args.world {
+            let queries = story::QUERIES.join("\n\n");
+            say(&format!("\nThree queries worth pasting:\n\n{queries}"));
+        }
+        say("\nCtrl-C stops everything.");
     }
     axum::serve(listener, router)
         .with_graceful_shutdown(super::stopped())

@@ -7,7 +7,8 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use anyhow::{Context as _, bail};
 use assay::agreement::LogView;
-use assay::event_store::NOTIFY_CHANNEL;
+use assay::event_store::{EventStore, NOTIFY_CHANNEL};
+use assay::projection::publications;
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
 use assay_oracle::{GasKey, Node, Observer, OracleId, Peer, Policy, Publication, RatingSigner};
@@ -23,6 +24,9 @@ use super::oracle::{gas_key, rating_keys};
 
 /// Ratings are brought up to date at least this often, whether or not anybody told us to.
 const RATE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What the publisher wrote down is projected this often: a third of a block.
+const PUBLICATIONS_INTERVAL: Duration = Duration::from_secs(4);
 
 /// `/ready` says no when the read model is further behind: two epochs of finality.
 const LAG_BLOCKS_MAX: u64 = 64;
@@ -178,6 +182,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         ended = publish(oracle, publications, stop.clone()) => ended,
         () = super::oracle::watch(view, peers) => Ok(()),
         () = super::oracle::feed_back(store.clone(), nodes) => Ok(()),
+        () = project_publications(&store) => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();
@@ -212,6 +217,16 @@ async fn publish(
         }
     }
     result
+}
+
+/// Shows what was published, for ever.
+async fn project_publications(store: &EventStore) {
+    loop {
+        if let Err(error) = publications::project(store).await {
+            tracing::warn!(error = %error, "publications cannot be shown yet; it is tried again");
+        }
+        tokio::time::sleep(PUBLICATIONS_INTERVAL).await;
+    }
 }
 
 /// Rates whenever the log grows. Another process may rate the same log: then it is tried again.

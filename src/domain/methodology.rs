@@ -18,8 +18,8 @@ use crate::parameters::{
 use crate::ruleset::{Complexity, RulesetStandard};
 use crate::tail::Deciles;
 
-/// The committed file of version 1.
-const ASSAY_1: &str = include_str!("methodology/assay-1.json");
+/// The committed file of version 1, as it is hashed.
+pub const VERSION_1: &str = include_str!("methodology/assay-1.json");
 
 /// Every constant of the model, exact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl Methodology {
     /// # Errors
     /// When the file is wrong; a test reads it, so a released binary never says so.
     pub fn version_1() -> Result<Self, MethodologyError> {
-        Self::parse(ASSAY_1)
+        Self::parse(VERSION_1)
     }
 
     /// Reads a methodology file and checks what the types cannot.

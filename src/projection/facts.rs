@@ -60,6 +60,10 @@ impl ReadModel {
             Event::AllocationUpdated { operator, operator_set, strategy, .. } => {
                 self.write_allocation(fact, chain, position, (*operator, *operator_set, *strategy));
             }
+            Event::BurnOrRedistributableSharesIncreased { .. }
+            | Event::BurnOrRedistributableSharesDecreased { .. } => {
+                self.write_slashed_shares(fact, position);
+            }
             Event::OperatorSlashed { .. } => {
                 if let Some(slash) = chain.slashes.last() {
                     self.write_slash(fact, chain, Some(position), slash);
@@ -213,6 +217,37 @@ impl ReadModel {
             .optional(pending, |row, pending| row.integer(pending.magnitude))
             .optional(pending, |row, pending| row.integer(pending.effect_block))
             .optional(max, |row, max| row.integer(max))
+            .end();
+    }
+
+    fn write_slashed_shares(&mut self, fact: &Fact, position: u64) {
+        let (sign, set, slash_id, strategy, shares) = match &fact.event {
+            Event::BurnOrRedistributableSharesIncreased {
+                operator_set,
+                slash_id,
+                strategy,
+                shares,
+            } => ("", operator_set, slash_id, strategy, shares),
+            Event::BurnOrRedistributableSharesDecreased {
+                operator_set,
+                slash_id,
+                strategy,
+                shares,
+            } => ("-", operator_set, slash_id, strategy, shares),
+            _ => return,
+        };
+        self.tables
+            .slashed_shares
+            .integer(fact.chain_id)
+            .bytes(set.avs.0.as_slice())
+            .integer(set.id)
+            .number(*slash_id)
+            .bytes(strategy.0.as_slice())
+            .integer(position)
+            .integer(fact.block.number)
+            .bytes(fact.tx_hash.as_slice())
+            .integer(fact.log_index)
+            .text(&format!("{sign}{shares}"))
             .end();
     }
 

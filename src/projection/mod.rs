@@ -5,7 +5,9 @@
 
 mod copy;
 mod facts;
+pub mod feed;
 mod lrt;
+pub mod publications;
 mod ratings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +46,7 @@ struct Tables {
     rating_points: TableRows,
     rating_actions: TableRows,
     slashing_events: TableRows,
+    slashed_shares: TableRows,
     operator_shares: TableRows,
     operators: TableRows,
     avss: TableRows,
@@ -75,6 +78,11 @@ impl Tables {
                 "position, is_provisional, chain_id, block_number, block_time, block_hash, \
                  tx_hash, log_index, operator, avs, operator_set_id, strategies, wad_slashed, \
                  allocation_slashed, redistribution_recipient, incident, description",
+            ),
+            slashed_shares: TableRows::new(
+                "slashed_shares",
+                "chain_id, avs, operator_set_id, slash_id, strategy, position, block_number, \
+                 tx_hash, log_index, shares_delta",
             ),
             operator_shares: TableRows::new(
                 "operator_shares",
@@ -112,7 +120,7 @@ impl Tables {
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 15] {
+    fn all(&mut self) -> [&mut TableRows; 16] {
         [
             &mut self.blocks,
             &mut self.entities,
@@ -120,6 +128,7 @@ impl Tables {
             &mut self.rating_points,
             &mut self.rating_actions,
             &mut self.slashing_events,
+            &mut self.slashed_shares,
             &mut self.operator_shares,
             &mut self.operators,
             &mut self.avss,
@@ -135,13 +144,14 @@ impl Tables {
 
 impl ReadModel {
     /// Every table that is written here.
-    pub const TABLES: [&'static str; 15] = [
+    pub const TABLES: [&'static str; 16] = [
         "blocks",
         "entities",
         "assessments",
         "rating_points",
         "rating_actions",
         "slashing_events",
+        "slashed_shares",
         "operator_shares",
         "operators",
         "avss",

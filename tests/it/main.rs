@@ -11,6 +11,7 @@ mod chain_shared;
 mod chain_store;
 mod chain_world;
 mod cluster;
+mod dashboard;
 mod demo;
 mod graphql;
 mod ledger;

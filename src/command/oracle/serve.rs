@@ -253,7 +253,7 @@ async fn feed_back_once(store: &EventStore, node: &Node) -> anyhow::Result<()> {
         .map(|event| StoredRating {
             entity_key: event.entity.0,
             seq: event.word.fields().seq,
-            word: event.word.pack(),
+            word: event.word,
             block: event.block,
             tx_hash: event.tx_hash,
         })

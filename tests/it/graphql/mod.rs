@@ -2,6 +2,7 @@
 
 mod as_of;
 mod hostile;
+pub(crate) mod live;
 mod operations;
 mod pages;
 mod seed;

@@ -205,7 +205,7 @@ async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
     let (_database, pool) = world(110).await;
     let query = "query($first: Int) { entities(first: $first) { totalCount nodes { slug
         rating { label score publications { seq } entity { slug } block { number } }
-        ratingHistory(first: 2) { nodes { score } }
+        ratingBefore(days: 1) { score } ratingHistory(first: 2) { nodes { score } }
         ratingActions(first: 2) { totalCount nodes { kind rating { score } } }
         ... on Operator { profile { allocationDelayBlocks }
             shares(first: 2) { nodes { shares operator { slug } } }
@@ -221,6 +221,14 @@ async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
     }
     assert_eq!(counts[1], counts[2], "{counts:?}");
     assert!(counts[1] <= 20, "{counts:?}");
+    let slashings = "query($first: Int) { slashings(first: $first) { nodes { isOpen
+        slashedShares { shares } operator { slug } } } }";
+    for first in [2, 10] {
+        let response = ask_raw(&pool, slashings, json!({ "first": first })).await;
+        assert_eq!(response["data"]["slashings"]["nodes"].as_array().unwrap().len(), first);
+        // Position, page, shares, operators.
+        assert_eq!(response["extensions"]["assay"]["statements"], 4);
+    }
     let leaderboard = include_str!("../../../graphql/operations/leaderboard.graphql");
     for first in [25, 100] {
         let response = ask_raw(&pool, leaderboard, json!({ "first": first })).await;

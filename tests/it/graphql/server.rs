@@ -4,8 +4,8 @@ use assay_graphql::{ApiConfig, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{
-    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    ORIGIN,
+    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, ORIGIN,
 };
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
@@ -173,6 +173,75 @@ async fn a_browser_gets_a_page_that_loads_nothing_from_elsewhere() {
         Request::get("/graphql?query=%7B__typename%7D").header(ORIGIN, "https://a.example");
     let reply = send(&app, foreign.body(Body::empty()).unwrap()).await;
     assert_eq!(reply.header(ACCESS_CONTROL_ALLOW_ORIGIN), "*");
+}
+
+#[tokio::test]
+async fn the_dashboards_pages_load_nothing_from_elsewhere_and_run_nothing_inline() {
+    let (_database, pool) = world(1).await;
+    let app = app(&pool);
+    for uri in ["/", "/slashings", "/actions", "/feed", "/methodology", "/e/operator-1-0xab"] {
+        let page = get(&app, uri, "text/html").await;
+        assert_eq!(page.status, 200, "{uri}");
+        let policy = page.header(CONTENT_SECURITY_POLICY);
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert!(!page.text.contains("://") && !page.text.contains("<style"), "{uri}");
+        assert!(page.text.matches("<script").count() == 1, "one script, and it is a file");
+        for part in page.text.split("=\"/ui/").skip(1) {
+            let uri = format!("/ui/{}", part.split('"').next().unwrap());
+            let asset = get(&app, &uri, "*/*").await;
+            assert_eq!(asset.status, 200, "{uri}");
+            let again = Request::get(&uri).header(IF_NONE_MATCH, asset.header(ETAG));
+            let again = send(&app, again.body(Body::empty()).unwrap()).await;
+            assert_eq!(again.status, 304, "{uri}");
+        }
+    }
+    assert_eq!(get(&app, "/ui/..%2fCargo.toml", "*/*").await.status, 404);
+    let methodology = get(&app, "/v1/methodology", "*/*").await;
+    assert_eq!(methodology.json()["version"], "1");
+}
+
+#[tokio::test]
+async fn what_is_exported_is_what_the_api_says_and_goes_on_past_a_page() {
+    let (_database, pool) = world(130).await;
+    let app = app(&pool);
+    let table = get(&app, "/v1/export/ratings.csv?at=50", "*/*").await;
+    assert_eq!(table.status, 200);
+    assert!(table.header(CACHE_CONTROL).contains("immutable"));
+    assert_eq!(table.header("x-assay-position"), "50");
+    let lines: Vec<&str> = table.text.lines().collect();
+    assert!(lines[0].starts_with("slug,kind,chain_id,"), "{}", lines[0]);
+    assert_eq!(lines.len() - 1, 134, "every entity has a line");
+    let json = get(&app, "/v1/export/ratings.jsonl?at=50", "*/*").await;
+    let rows: Vec<Value> =
+        json.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 134);
+    for (row, line) in rows.iter().zip(&lines[1..]) {
+        assert!(line.starts_with(row["slug"].as_str().unwrap()), "{line}");
+    }
+    let slug = rows[0]["slug"].as_str().unwrap();
+    let one = get(&app, &format!("/v1/ratings/{slug}?at=50"), "*/*").await;
+    assert_eq!(one.json()["entity"]["rating"]["expectedLossPpt"], rows[0]["expected_loss_ppt"]);
+    assert_eq!(one.json()["position"], "50");
+    let history = get(&app, &format!("/v1/export/history.csv?entity={slug}&at=50"), "*/*").await;
+    assert_eq!(history.text.lines().count() - 1, 5, "{}", history.text);
+    let feed = get(&app, "/feeds/actions.atom", "*/*").await;
+    assert_eq!(feed.text.matches("<entry>").count(), 50);
+    let feed = get(&app, &format!("/feeds/actions.atom?entity={slug}"), "*/*").await;
+    assert_eq!(feed.text.matches("<entry>").count(), 2, "{}", feed.text);
+    for (uri, status) in [
+        ("/feeds/actions.atom?entity=nobody", 404),
+        ("/v1/ratings/operator-1-0xnobody", 404),
+        ("/v1/ratings/x?at=999", 404),
+        ("/v1/ratings/x?at=soon", 400),
+        ("/v1/export/secrets.csv", 404),
+        ("/v1/export/ratings.exe", 404),
+        ("/v1/export/history.csv", 400),
+        ("/v1/export/history.csv?entity=nobody", 404),
+    ] {
+        let reply = get(&app, uri, "*/*").await;
+        assert_eq!(reply.status, status, "{uri}: {}", reply.text);
+        assert!(reply.json()["errors"][0]["extensions"]["code"].is_string(), "{uri}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! With `DATABASE_URL` set, databases are made on that server and dropped again. Without it, one
 //! throwaway cluster serves the whole test process and goes away with it.
 
+pub(crate) mod node;
 pub(crate) mod synthetic;
 
 use std::sync::OnceLock;

@@ -1,0 +1,131 @@
+// Charts as SVG, drawn by hand: each says nothing that its sentence and table do not say.
+
+import { h, s } from "./dom.js";
+import { GRADES, SCORE_MAX, blockName, day, family, moment } from "./format.js";
+
+/** A grade as people know it, with its colour. */
+export const badge = (label, grade, size) =>
+  h("span", { class: `grade g-${family(grade)}${size ? ` ${size}` : ""}` }, label);
+
+/** Where a grade and its interval lie on the scale. Decoration: the text beside it says it. */
+export function scale(grade, best, worst) {
+  const x = (name) => 4 + GRADES.indexOf(name) * 5.8;
+  if (!grade) return h("span");
+  return s("svg", { class: "scale", viewBox: "0 0 118 12", width: 118, height: 12, "aria-hidden": true },
+    s("line", { x1: 4, y1: 6, x2: 114, y2: 6, class: "track" }),
+    best && s("line", { x1: x(best), y1: 6, x2: x(worst), y2: 6, class: `range g-${family(grade)}` }),
+    s("circle", { cx: x(grade), cy: 6, r: 4, class: `mark g-${family(grade)}` }));
+}
+
+/** As wide as the page, so that its text is as large as the page's. */
+const width = () => Math.max(300, document.getElementById("main").clientWidth - 50);
+
+const LEFT = 46;
+const RIGHT = 12;
+
+/** A rating's history: steps, the interval behind them, actions marked. Points are oldest first. */
+export function history(points, actions) {
+  const WIDTH = width();
+  const rated = points.filter((point) => point.score !== null);
+  const first = Date.parse(points[0].block.time);
+  const final = Date.parse(points.at(-1).block.time);
+  const last = final > first ? final : first + 86_400_000;
+  const [low, high] = [Math.min(...rated.map((p) => p.score)), Math.max(...rated.map((p) => p.score))];
+  const top = Math.max(0, Math.floor(low / 1000) - 1) * 1000;
+  const bottom = Math.min(SCORE_MAX, (Math.floor(high / 1000) + 2) * 1000);
+  const height = 230;
+  const x = (time) => LEFT + ((Date.parse(time) - first) / (last - first)) * (WIDTH - LEFT - RIGHT);
+  const y = (score) => 14 + ((score - top) / (bottom - top)) * (height - 44);
+  const steps = rated.map((point, index) => {
+    const at = x(point.block.time).toFixed(1);
+    return index === 0 ? `M${at} ${y(point.score).toFixed(1)}` : `H${at}V${y(point.score).toFixed(1)}`;
+  }).join("") + `H${WIDTH - RIGHT}`;
+  const lines = [];
+  const every = bottom - top > 9000 ? 2000 : 1000;
+  for (let score = top; score <= bottom; score += every) {
+    lines.push(s("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(score), y2: y(score), class: "grid" }),
+      s("text", { x: LEFT - 6, y: y(score) + 4, "text-anchor": "end" }, GRADES[Math.min(19, Math.round(score / 1000))]));
+  }
+  const marks = actions.filter((action) => action.toGrade && action.rating?.score != null).map((action) => {
+    const [cx, cy] = [x(action.block.time), y(action.rating.score)];
+    const shape = { UPGRADED: `M${cx - 5} ${cy - 7}h10l-5 -9z`, DOWNGRADED: `M${cx - 5} ${cy + 7}h10l-5 9z` }[action.kind];
+    return shape ? s("path", { d: shape, class: `action ${action.kind.toLowerCase()}` }) : s("circle", { cx, cy, r: 3.5, class: "action" });
+  });
+  const cursor = s("line", { y1: 8, y2: height - 24, class: "cursor", visibility: "hidden" });
+  const said = h("p", { class: "readout", "aria-live": "polite" }, "Point at the line, or focus it and use the arrow keys.");
+  let index = rated.length - 1;
+  const show = (to) => {
+    index = Math.max(0, Math.min(rated.length - 1, to));
+    const point = rated[index];
+    const at = x(point.block.time);
+    cursor.setAttribute("x1", at);
+    cursor.setAttribute("x2", at);
+    cursor.setAttribute("visibility", "visible");
+    said.textContent = `${moment(point.block.time)}: ${point.label}, score ${point.score}`;
+  };
+  const drawing = s("svg", {
+    viewBox: `0 0 ${WIDTH} ${height}`, class: "plot", tabindex: 0, role: "img",
+    "aria-label": "Rating history; the arrow keys read it point by point",
+    onkeydown: (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1, Home: -rated.length, End: rated.length }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      show(index + step);
+    },
+    onpointermove: (event) => {
+      const box = event.currentTarget.getBoundingClientRect();
+      const at = ((event.clientX - box.left) / box.width) * WIDTH;
+      const next = rated.findIndex((point) => x(point.block.time) > at);
+      show((next < 0 ? rated.length : next) - 1);
+    },
+  }, lines, s("path", { d: steps, class: "steps" }), marks, cursor,
+  s("text", { x: LEFT, y: height - 6 }, day(points[0].block.time)),
+  s("text", { x: WIDTH - RIGHT, y: height - 6, "text-anchor": "end" }, day(points.at(-1).block.time)));
+  return h("div", null, drawing, said);
+}
+
+/** Blocks drawn one by one. */
+const BLOCKS_MAX = 8;
+
+/** Points of a score, block by block, each beginning where the one before ends. */
+export function waterfall(blocks) {
+  const total = blocks.reduce((sum, block) => sum + block.points, 0);
+  const span = Math.max(1, blocks.reduce(([sum, most], block) => [sum + block.points, Math.max(most, sum + block.points)], [0, 0])[1]);
+  let sum = 0;
+  const shown = blocks.filter((block) => block.points !== 0);
+  const small = shown.filter((block) => block.class !== "cap").slice(BLOCKS_MAX);
+  const rest = small.length > 1 && { rest: small.length, points: small.reduce((all, block) => all + block.points, 0) };
+  const drawn = rest ? [...shown.filter((block) => block.class !== "cap" && !small.includes(block)), rest, ...shown.filter((block) => block.class === "cap")] : shown;
+  const rows = [...drawn, null].map((block) => {
+    const from = block ? sum : 0;
+    const points = block ? block.points : total;
+    if (block) sum += points;
+    const [start, end] = [Math.min(from, from + points), Math.max(from, from + points)];
+    const name = block?.rest ? { label: `${block.rest} smaller parts`, subject: "" } : block ? blockName(block) : { label: "Score", subject: "" };
+    return h("li", { class: block ? null : "total" },
+      h("span", { class: "what" }, h("strong", null, name.label), name.subject && [" ", h("span", { class: "mono" }, name.subject)]),
+      s("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": true },
+        s("rect", { x: (start / span) * 100, y: 1, width: Math.max(0.4, ((end - start) / span) * 100), height: 8, class: block ? (points < 0 ? "down" : block.class === "cap" ? "cap" : "up") : "sum" })),
+      h(block?.rest ? "span" : "data", { value: block?.rest ? null : points, class: "number" }, block && points > 0 ? `+${points}` : points));
+  });
+  return h("ol", { class: "waterfall" }, rows);
+}
+
+/** Slashes on a line of time; the larger the share, the larger the dot. */
+export function timeline(slashes) {
+  const WIDTH = width();
+  const times = slashes.map((slash) => Date.parse(slash.block.time));
+  const [first, last] = [Math.min(...times), Math.max(...times)];
+  const x = (time) => 16 + (last > first ? (time - first) / (last - first) : 0.5) * (WIDTH - 32);
+  return s("svg", { viewBox: `0 0 ${WIDTH} 74`, class: "plot", role: "img", "aria-label": "Slashes by time" },
+    s("line", { x1: 8, x2: WIDTH - 8, y1: 36, y2: 36, class: "grid" }),
+    slashes.map((slash, index) => s("circle", {
+      cx: x(times[index]), cy: 36, r: 4 + 12 * Math.sqrt(worst(slash)),
+      class: slash.redistributionRecipient ? "slash taken" : "slash",
+    }, s("title", null, `${moment(slash.block.time)}: ${slash.operatorAddress}`))),
+    s("text", { x: 8, y: 70 }, day(first)), s("text", { x: WIDTH - 8, y: 70, "text-anchor": "end" }, day(last)));
+}
+
+/** The largest share that a slash took of any strategy, 0 to 1. */
+export const worst = (slash) =>
+  Math.max(0, ...slash.strategies.map((one) => Number(one.allocationSlashedWad ?? one.wadSlashed) / 1e18));

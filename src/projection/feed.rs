@@ -1,0 +1,43 @@
+//! What subscribers are told: one line each, in the order in which it was committed.
+//!
+//! Lines are written in the transaction that makes what they name visible, under the log's append
+//! lock, so that whoever has read up to a place has missed nothing before it.
+
+use sqlx::PgConnection;
+
+/// Adds a line for each rating action and slash that has none yet. A trigger tells who listens.
+pub async fn write(connection: &mut PgConnection) -> sqlx::Result<()> {
+    append(
+        connection,
+        "",
+        "SELECT 1 AS kind, storage_position::text AS subject, '' AS status,
+                storage_position AS place, 0 AS nth
+           FROM read_model.rating_actions WHERE storage_position > coalesce((
+                SELECT subject::bigint FROM read_model.feed WHERE kind = 1
+                ORDER BY position DESC LIMIT 1), 0)
+         UNION ALL
+         SELECT 2, chain_id || ':0x' || encode(block_hash, 'hex') || ':' || log_index, '',
+                0, coalesce(position, 0)
+           FROM read_model.slashing_events s WHERE NOT EXISTS (
+                SELECT FROM read_model.feed f WHERE f.kind = 2 AND f.subject =
+                    s.chain_id || ':0x' || encode(s.block_hash, 'hex') || ':' || s.log_index)",
+    )
+    .await
+}
+
+/// Appends the lines of a query of (kind, subject, status, place, nth), ordered by the last two.
+/// `with` is a WITH clause that the query may refer to.
+pub(super) async fn append(
+    connection: &mut PgConnection,
+    with: &'static str,
+    lines: &'static str,
+) -> sqlx::Result<()> {
+    let statement = format!(
+        "{with} INSERT INTO read_model.feed (position, kind, subject, status)
+         SELECT (SELECT coalesce(max(position), 0) FROM read_model.feed)
+                + row_number() OVER (ORDER BY place, nth, subject), kind, subject, status
+           FROM ({lines}) new"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await?;
+    Ok(())
+}
