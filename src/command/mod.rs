@@ -57,8 +57,9 @@ enum Command {
     /// The oracle contract: deploy, sign, submit, rotate, stop, look after.
     #[command(subcommand)]
     Oracle(oracle::OracleCommand),
-    /// Write an Assay archive from `eth_getLogs` objects.
-    Archive(archive::ArchiveArgs),
+    /// The log in a file: all of it as Parquet, or a slice of a chain as it was told.
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
     /// The exact loss distribution of blocks in a JSON file.
     Loss(loss::LossArgs),
     /// Print the GraphQL schema.
@@ -76,7 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Verify(verify) => verify::run(&args.database, verify).await,
         Command::Rebuild => verify::rebuild(&args.database).await,
         Command::Oracle(command) => oracle::run(&args.database, command).await,
-        Command::Archive(archive) => archive::run(archive),
+        Command::Archive(command) => archive::run(&args.database, command).await,
         Command::Loss(loss) => loss::run(loss),
         Command::Schema => {
             say(&assay_graphql::sdl());
