@@ -32,6 +32,9 @@ CREATE UNIQUE INDEX events_chain_log_once
 -- rated.
 CREATE INDEX events_own_by_kind ON event_store.events (kind, position) WHERE kind >= 200;
 
+-- Contracts that others announced are looked up at every start.
+CREATE INDEX events_announcements ON event_store.events (chain_id, block_number) WHERE kind = 130;
+
 CREATE FUNCTION event_store.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'event_store.events is append-only: % refused', TG_OP
