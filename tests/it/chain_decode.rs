@@ -24,7 +24,7 @@ pub(crate) fn address_of(contract: Contract) -> Address {
     addresses.find(|address| contracts.role(address) == Some(contract)).unwrap()
 }
 
-fn log(address: Address, topics: &[B256], data: Vec<u8>) -> ChainLog {
+pub(crate) fn log(address: Address, topics: &[B256], data: Vec<u8>) -> ChainLog {
     ChainLog {
         address,
         topics: Topics::new(topics).unwrap(),
@@ -45,7 +45,7 @@ fn emit(contract: Contract, declaration: &str, values: &[DynSolValue]) -> ChainL
     log(address_of(contract), &topics, data)
 }
 
-fn encode(event: &AbiEvent, values: &[DynSolValue]) -> (Vec<B256>, Vec<u8>) {
+pub(crate) fn encode(event: &AbiEvent, values: &[DynSolValue]) -> (Vec<B256>, Vec<u8>) {
     let mut topics = vec![event.selector()];
     let mut body = Vec::new();
     for (input, value) in event.inputs.iter().zip(values) {
@@ -461,7 +461,7 @@ proptest! {
     #[test]
     fn no_bytes_whatever_make_the_decoder_panic(
         index in 0_usize..225,
-        address in 0_usize..7,
+        address in any::<prop::sample::Index>(),
         more in prop::collection::vec(any::<[u8; 32]>(), 0..4),
         words in prop::collection::vec(prop_oneof![
             any::<[u8; 32]>(),
@@ -474,11 +474,13 @@ proptest! {
         topics.extend(more.into_iter().map(B256::from));
         let mut data = words.concat();
         data.extend(tail);
-        let address = mainnet().contracts().addresses()[address];
+        let address = *address.get(&mainnet().contracts().addresses());
         // Refused or decoded: either is an answer. What is kept is kept as it came.
         let kept = Event::Unmapped { topics: topics.clone(), data: data.clone().into() };
-        if let Ok(event @ Event::Unmapped { .. }) = decode(log(address, &topics, data)) {
-            prop_assert_eq!(event, kept);
+        if let Ok(Some(fact)) = mainnet().decode(log(address, &topics, data), 1)
+            && matches!(fact.event, Event::Unmapped { .. })
+        {
+            prop_assert_eq!(fact.event, kept);
         }
     }
 }
