@@ -82,8 +82,8 @@ pub(super) async fn run(database: &DatabaseArgs, command: ArchiveCommand) -> any
             let head = during("reading the log", store.import_log(&file, hash)).await?;
             let rated = during("rating", open.rater().await?.catch_up()).await?;
             super::say(&format!(
-                "{}: every hash holds; the store is at position {}, hash {}. Rated: {} new rating \
-                 actions; the canonical log is at position {}.",
+                "{}: every hash holds; the store is at position {}, hash {}. Rated: {} rating actions; \
+                 the canonical log is at position {}.",
                 file.display(),
                 head.position,
                 head.hash,
