@@ -10,6 +10,7 @@ use alloy::primitives::Address;
 use assay_domain::{BlockRef, Fact};
 use tokio::task::JoinHandle;
 
+use super::beacon::Beacon;
 use super::chain_log::ChainLog;
 use super::decode::{DecodeError, Decoder};
 use super::range::RangeSize;
@@ -23,6 +24,8 @@ pub(super) struct Chunk {
     /// Its facts, in order.
     pub(super) facts: Vec<Fact>,
     logs: usize,
+    /// How many announced contracts were asked about.
+    asked: usize,
 }
 
 /// A range could not be read or decoded.
@@ -51,6 +54,8 @@ pub(super) struct Fetch<S> {
     pub(super) source: Arc<S>,
     pub(super) decoder: Arc<Decoder>,
     pub(super) addresses: Arc<[Address]>,
+    /// The consensus layer, where it is read.
+    pub(super) beacon: Option<Arc<Beacon>>,
 }
 
 impl<S> Clone for Fetch<S> {
@@ -59,6 +64,7 @@ impl<S> Clone for Fetch<S> {
             source: Arc::clone(&self.source),
             decoder: Arc::clone(&self.decoder),
             addresses: Arc::clone(&self.addresses),
+            beacon: self.beacon.clone(),
         }
     }
 }
@@ -91,23 +97,27 @@ impl<S: LogSource> Backfill<S> {
             self.ask(size);
             let Some(mut first) = self.under_way.pop_front() else { return Ok(None) };
             let blocks = first.to - first.from + 1;
-            match (&mut first.handle).await {
-                Ok(Ok(chunk)) => {
-                    size.succeeded(blocks, chunk.logs);
-                    return Ok(Some(chunk));
-                }
-                Ok(Err(FetchError::Source(SourceError::TooLarge { limit, .. })))
-                    if size.refused(blocks, limit) =>
-                {
-                    self.under_way.clear();
-                    self.next = first.from;
-                }
-                Ok(Err(error)) => return Err(error),
+            let read = match (&mut first.handle).await {
+                Ok(Ok(chunk)) => self.fetch.complete(chunk, first.from).await,
+                Ok(Err(error)) => Err(error),
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
                     // The runtime is going down, and this task with it.
                     Err(_) => std::future::pending().await,
                 },
+            };
+            match read {
+                Ok(chunk) => {
+                    size.succeeded(blocks, chunk.logs);
+                    return Ok(Some(chunk));
+                }
+                Err(FetchError::Source(SourceError::TooLarge { limit, .. }))
+                    if size.refused(blocks, limit) =>
+                {
+                    self.under_way.clear();
+                    self.next = first.from;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -124,8 +134,72 @@ impl<S: LogSource> Backfill<S> {
 }
 
 impl<S: LogSource> Fetch<S> {
+    /// The contracts to ask about up to a block, and how many of them were announced.
+    pub(super) fn addresses(&self, to: u64) -> (Arc<[Address]>, usize) {
+        let (announced, count) = self.decoder.discovered().after(0);
+        if announced.is_empty() {
+            return (Arc::clone(&self.addresses), count);
+        }
+        let announced = announced.iter().filter(|one| one.since <= to).map(|one| one.address);
+        let mut all: Vec<_> = self.addresses.iter().copied().chain(announced).collect();
+        all.sort_unstable();
+        all.dedup();
+        (all.into(), count)
+    }
+
+    /// The contracts announced after the first `asked`, up to a block.
+    pub(super) fn news(&self, asked: &mut usize, to: u64) -> Arc<[Address]> {
+        let (announced, count) = self.decoder.discovered().after(*asked);
+        *asked = count;
+        announced.iter().filter(|one| one.since <= to).map(|one| one.address).collect()
+    }
+
     async fn range(self, from: u64, to: u64) -> Result<Chunk, FetchError> {
-        let logs = self.source.logs(Arc::clone(&self.addresses), from, to).await?;
+        let (addresses, asked) = self.addresses(to);
+        let mut chunk = self.read(addresses, from, to).await?;
+        chunk.asked = asked;
+        if let Some(beacon) = &self.beacon {
+            let numbers: Vec<u64> = (from..=to).collect();
+            let headers = self.source.headers(&numbers).await?;
+            let found = headers.iter().flatten().map(|header| header.block);
+            let blocks: Vec<_> = found.collect();
+            if blocks.len() != numbers.len() {
+                return Err(self.gone(from).into());
+            }
+            let chain_id = self.decoder.contracts().chain_id();
+            chunk.facts.extend(beacon.facts_of(chain_id, blocks).await?);
+            in_order(&mut chunk.facts);
+        }
+        Ok(chunk)
+    }
+
+    /// Adds the logs of contracts that were announced since the range was asked for: in it, or in
+    /// one before it.
+    async fn complete(&self, mut chunk: Chunk, from: u64) -> Result<Chunk, FetchError> {
+        let to = chunk.last.number;
+        loop {
+            let before = chunk.asked;
+            let news = self.news(&mut chunk.asked, to);
+            if chunk.asked <= before {
+                return Ok(chunk);
+            }
+            if news.is_empty() {
+                continue;
+            }
+            let more = self.read(news, from, to).await?;
+            chunk.logs += more.logs;
+            chunk.facts.extend(more.facts);
+            in_order(&mut chunk.facts);
+        }
+    }
+
+    async fn read(
+        &self,
+        addresses: Arc<[Address]>,
+        from: u64,
+        to: u64,
+    ) -> Result<Chunk, FetchError> {
+        let logs = self.source.logs(addresses, from, to).await?;
         let times = self.block_times(&logs, to).await?;
         let mut facts = Vec::with_capacity(logs.len());
         let count = logs.len();
@@ -141,15 +215,16 @@ impl<S: LogSource> Fetch<S> {
         }
         let last = times.last().copied().filter(|block| block.number == to);
         let last = last.ok_or_else(|| self.gone(to))?;
-        Ok(Chunk { last, facts, logs: count })
+        Ok(Chunk { last, facts, logs: count, asked: 0 })
     }
 
     /// The logs of this very block.
     pub(super) async fn of_block(
         self,
+        addresses: Arc<[Address]>,
         block: BlockRef,
     ) -> Result<(BlockRef, Vec<ChainLog>), SourceError> {
-        let logs = self.source.logs_of_block(Arc::clone(&self.addresses), block.hash).await?;
+        let logs = self.source.logs_of_block(addresses, block.hash).await?;
         Ok((block, logs))
     }
 
@@ -178,4 +253,10 @@ impl<S: LogSource> Fetch<S> {
     pub(super) fn inconsistent(&self, message: String) -> SourceError {
         SourceError::Inconsistent { endpoint: self.source.name(), message }
     }
+}
+
+/// In the order of the chain, each once: a contract announced twice is asked about twice.
+pub(super) fn in_order(facts: &mut Vec<Fact>) {
+    facts.sort_by_key(|fact| (fact.block.number, fact.log_index));
+    facts.dedup_by_key(|fact| (fact.block.number, fact.log_index));
 }

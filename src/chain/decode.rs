@@ -13,6 +13,7 @@ use super::abi::AbiError;
 use super::catalog::Catalog;
 use super::chain_log::ChainLog;
 use super::deployment::{Contract, Contracts};
+use super::discovered::{Announced, Discovered};
 use super::manifest::ListedEvent;
 use super::mapping::{MAPPINGS, Mapping};
 
@@ -23,6 +24,7 @@ pub const UNKNOWN_EVENT: &str = "unknown";
 #[derive(Debug, Clone)]
 pub struct Decoder {
     contracts: Contracts,
+    discovered: Discovered,
     mappings: B256Map<Vec<&'static Mapping>>,
 }
 
@@ -58,7 +60,7 @@ impl Decoder {
         for mapping in MAPPINGS {
             mappings.entry(mapping.topic()).or_default().push(mapping);
         }
-        Self { contracts, mappings }
+        Self { contracts, discovered: Discovered::default(), mappings }
     }
 
     /// The contracts it knows.
@@ -69,12 +71,13 @@ impl Decoder {
     /// The fact a log states. `None`: its emitter is none of the contracts, or it is an event of a
     /// listed contract that the manifest does not list.
     pub fn decode(&self, log: ChainLog, timestamp: u64) -> Result<Option<Fact>, DecodeError> {
-        let Some(contract) = self.contracts.role(&log.address) else { return Ok(None) };
+        let Some(contract) = self.role(&log) else { return Ok(None) };
         let event = match self.known(contract, &log) {
             Some(known) => known.decode(contract, &log)?,
             None if contract == Contract::Listed => return Ok(None),
             None => Event::Unmapped { topics: log.topics.to_vec(), data: log.data.into() },
         };
+        self.learn_from(log.address, log.block_number, &event);
         Ok(Some(Fact {
             chain_id: self.contracts.chain_id(),
             block: BlockRef { number: log.block_number, hash: log.block_hash, timestamp },
@@ -87,13 +90,43 @@ impl Decoder {
 
     /// Whether a log would decode, without making the fact.
     pub fn check(&self, log: &ChainLog) -> Result<(), DecodeError> {
-        let Some(contract) = self.contracts.role(&log.address) else { return Ok(()) };
-        self.known(contract, log).map_or(Ok(()), |known| known.decode(contract, log).map(drop))
+        let Some(contract) = self.role(log) else { return Ok(()) };
+        let Some(known) = self.known(contract, log) else { return Ok(()) };
+        let event = known.decode(contract, log)?;
+        self.learn_from(log.address, log.block_number, &event);
+        Ok(())
+    }
+
+    /// Learns the contracts that facts announce, and forgets all others.
+    pub fn learn(&self, facts: &[Fact]) {
+        self.discovered.forget_all();
+        for fact in facts {
+            self.learn_from(fact.emitter, fact.block.number, &fact.event);
+        }
+    }
+
+    /// Contracts that were announced.
+    pub(super) const fn discovered(&self) -> &Discovered {
+        &self.discovered
+    }
+
+    fn learn_from(&self, emitter: Address, since: u64, event: &Event) {
+        if let Some(address) = event.announced()
+            && let Some(kind) = self.contracts.listed().kind_announced_by(&emitter)
+        {
+            self.discovered.learn(Announced { address, kind, since });
+        }
+    }
+
+    fn role(&self, log: &ChainLog) -> Option<Contract> {
+        self.contracts.role(&log.address).or_else(|| {
+            self.discovered.at(&log.address, log.block_number).map(|_| Contract::Listed)
+        })
     }
 
     /// Whether a log becomes a fact.
     pub fn is_ours(&self, log: &ChainLog) -> bool {
-        match self.contracts.role(&log.address) {
+        match self.role(log) {
             Some(Contract::Listed) => self.known(Contract::Listed, log).is_some(),
             found => found.is_some(),
         }
@@ -122,7 +155,11 @@ impl Decoder {
     }
 
     fn listed(&self, log: &ChainLog) -> Option<&ListedEvent> {
-        self.contracts.listed().event(&log.address, log.topics.as_slice(), log.block_number)
+        let (listed, topics) = (self.contracts.listed(), log.topics.as_slice());
+        listed.event(&log.address, topics, log.block_number).or_else(|| {
+            let announced = self.discovered.at(&log.address, log.block_number)?;
+            listed.event_of_kind(announced.kind, topics)
+        })
     }
 }
 
@@ -140,7 +177,7 @@ impl Known<'_> {
                 .decode(topics, &log.data)
                 .map_err(|reason| error(contract, mapping.name(), log, reason)),
             Self::Listed(listed) => listed
-                .decode(topics, &log.data)
+                .decode(log.address, topics, &log.data)
                 .map_err(|reason| error(contract, &listed.name, log, reason)),
         }
     }

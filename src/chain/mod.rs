@@ -3,16 +3,19 @@
 //! Never writes SQL and never judges a fact.
 //!
 //! Read in this order: `deployment` (who emits), `chain_log`, `abi`, `mapping`, `events` and
-//! `decode` (what it means), `catalog` (the names of everything else); `import` (files);
-//! `source` with `rpc_source` and `scripted` (whom to ask), `window`, `range`, `backfill` and
+//! `decode` (what it means), `manifest`, `target` and `discovered` (contracts beside EigenLayer's),
+//! `catalog` (the names of everything else); `import` (files);
+//! `source` with `rpc_source` and `scripted`, `beacon` (whom to ask), `window`, `range`, `backfill` and
 //! `ingest` (the loop), `sink` (where it goes).
 
 pub mod abi;
 mod backfill;
+pub mod beacon;
 pub mod catalog;
 pub mod chain_log;
 pub mod decode;
 pub mod deployment;
+mod discovered;
 pub mod endpoint;
 mod events;
 pub mod import;
@@ -27,9 +30,11 @@ pub mod rpc_source;
 pub mod scripted;
 pub mod sink;
 pub mod source;
+mod target;
 mod transport;
 pub mod window;
 
+pub use beacon::Beacon;
 pub use chain_log::{ChainLog, Topics};
 pub use decode::{DecodeError, Decoder};
 pub use deployment::{Contract, Contracts, Deployment, DeploymentError, parse_deployments};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use alloy::primitives::B256;
-use assay_domain::{BlockRef, ChainId};
+use assay_domain::{BlockRef, ChainId, Fact};
 
 use crate::event_store::error::AppendError;
 use crate::event_store::{Appended, Batch, EventStore, Header};
@@ -20,6 +20,8 @@ pub struct Resume {
     pub finalized: Option<BlockRef>,
     /// Blocks that are taken back at present.
     pub orphaned: BTreeSet<B256>,
+    /// Facts that stand and make contracts known: see [`assay_domain::Event::announced`].
+    pub announcements: Vec<Fact>,
 }
 
 /// Stores batches, each as a whole or not at all. What is stored already is skipped.
@@ -53,6 +55,7 @@ impl Sink for EventStore {
             window: self.headers(chain_id).await?,
             finalized: cursor.finalized,
             orphaned: self.orphans(chain_id).await?,
+            announcements: self.announcements(chain_id).await?,
         })
     }
 

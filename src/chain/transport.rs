@@ -74,6 +74,11 @@ impl Transport {
         Ok(Self { endpoint, timeout, wire })
     }
 
+    /// Another connection to the same node.
+    pub(crate) async fn another(&self) -> Result<Self, CallError> {
+        Self::open(self.endpoint.clone(), self.timeout).await
+    }
+
     pub(crate) const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -132,6 +137,44 @@ impl Transport {
             Wire::WebSocket { news, .. } => news.notified().await,
             Wire::Http(_) => std::future::pending().await,
         }
+    }
+
+    /// Asks for a document below the endpoint's path; `None` where there is none.
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<Vec<u8>>, CallError> {
+        let mut response = self.open_document(path, query, self.timeout).await?;
+        let status = response.status();
+        if status.is_success() {
+            return self.body(&mut response, ANSWER_BYTES_MAX).await.map(Some);
+        }
+        if status.as_u16() == 404 {
+            return Ok(None);
+        }
+        let body = self.body(&mut response, ERROR_BYTES_MAX).await.unwrap_or_default();
+        let page = self.endpoint.scrub(&String::from_utf8_lossy(&body));
+        Err(classify_status(status.as_u16(), &page, None))
+    }
+
+    /// The same, to be read as it comes.
+    pub(crate) async fn open_document(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<Response, CallError> {
+        let Wire::Http(client) = &self.wire else {
+            let message = "it must be asked over http or https".to_owned();
+            return Err(CallError::Refused { message });
+        };
+        let mut url = self.endpoint.secret_url().clone();
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        client.get(url).timeout(timeout).send().await.map_err(|error| self.http_error(error))
     }
 
     async fn post(&self, client: &reqwest::Client, request: &Value) -> Result<Vec<u8>, CallError> {

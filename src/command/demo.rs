@@ -20,7 +20,7 @@ use super::progress::during;
 use super::say;
 use super::story::{self, Row};
 
-/// The mainnet slashing ledger, written by `assay archive` from facts that the chain states.
+/// The mainnet slashing ledger, written by `assay archive write` from facts that the chain states.
 const LEDGER: &[u8] = include_bytes!("ledger.assay");
 
 /// The ledger's chain.

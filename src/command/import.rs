@@ -129,6 +129,7 @@ pub(super) async fn import(
     chain_id: ChainId,
 ) -> anyhow::Result<Imported> {
     let decoder = Decoder::new(Contracts::of_chain(chain_id)?);
+    decoder.learn(&store.announcements(chain_id).await?);
     let import = Import::read(input, &decoder)?;
     let mut imported = Imported { report: import.report().clone(), appended: 0, skipped: 0 };
     for batch in import.batches()? {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use assay::chain::beacon::Beacon;
 use assay::chain::decode::Decoder;
 use assay::chain::deployment::Contracts;
 use assay::chain::endpoint::Endpoint;
@@ -42,6 +43,13 @@ pub(super) struct SourceArgs {
     /// First block to read when the database is empty [default: EigenLayer's deployment].
     #[arg(long)]
     start_block: Option<u64>,
+    /// A beacon node: slashings of validators are recorded, and a block is final when both say so.
+    #[arg(long, env = "ASSAY_BEACON_URL", hide_env_values = true)]
+    beacon_url: Option<String>,
+    /// First block whose beacon block is read; the same on all nodes that sign together [default:
+    /// the first block].
+    #[arg(long, requires = "beacon_url")]
+    beacon_start_block: Option<u64>,
     /// For a node without the `finalized` tag: blocks after which a block is final.
     #[arg(long)]
     finality_depth: Option<u64>,
@@ -59,6 +67,7 @@ pub(super) struct IngestArgs {
 /// A chain, and how to read it.
 pub(super) struct Follower {
     source: Arc<Nodes>,
+    beacon: Option<Arc<Beacon>>,
     decoder: Arc<Decoder>,
     options: IngestOptions,
 }
@@ -77,8 +86,18 @@ impl SourceArgs {
         let patience = Patience::default();
         let source =
             Nodes::connect(endpoints, self.chain_id, patience, self.verify_receipts).await?;
+        let beacon = match &self.beacon_url {
+            None => None,
+            Some(url) => {
+                let start_block = self.beacon_start_block.unwrap_or(options.start_block);
+                let endpoint = Endpoint::parse(url)?;
+                let beacon = Beacon::connect(endpoint, self.chain_id, start_block, patience);
+                Some(Arc::new(beacon.await?))
+            }
+        };
         Ok(Follower {
             source: Arc::new(source),
+            beacon,
             decoder: Arc::new(Decoder::new(contracts)),
             options,
         })
@@ -92,7 +111,9 @@ impl Follower {
         stop: &CancellationToken,
     ) -> Result<Ingest<Nodes, EventStore>, IngestError<AppendError>> {
         let (source, decoder) = (self.source.clone(), self.decoder.clone());
-        Ingest::resume(source, decoder, store.clone(), self.options.clone(), stop.clone()).await
+        let options = self.options.clone();
+        let ingest = Ingest::resume(source, decoder, store.clone(), options, stop.clone()).await?;
+        Ok(ingest.with_beacon(self.beacon.clone()))
     }
 
     /// Records the chain until told to stop. The database may be away for a while: whatever was

@@ -64,8 +64,9 @@ enum Command {
     Oracle(oracle::OracleCommand),
     /// Sign a message (a claim, a registration), or record a signed one in the log.
     Attest(attest::AttestArgs),
-    /// Write an Assay archive from `eth_getLogs` objects.
-    Archive(archive::ArchiveArgs),
+    /// The log in a file: all of it as Parquet, or a slice of a chain as it was told.
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
     /// The exact loss distribution of blocks in a JSON file.
     Loss(loss::LossArgs),
     /// Walk the log forward: what was said before each slash, and how the forecasts did.
@@ -92,7 +93,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Rebuild => verify::rebuild(&args.database).await,
         Command::Oracle(command) => oracle::run(&args.database, command).await,
         Command::Attest(attest) => attest::run(&args.database, attest).await,
-        Command::Archive(archive) => archive::run(archive),
+        Command::Archive(command) => archive::run(&args.database, command).await,
         Command::Loss(loss) => loss::run(loss),
         Command::Backtest(backtest) => backtest::run(&args.database, backtest).await,
         Command::Stress(stress) => stress::run(&args.database, stress).await,

@@ -5,8 +5,9 @@
 //! shape of an old event is a new variant with a new number.
 //! Numbers: 1 to 29 DelegationManager, 30 to 59 AllocationManager, 60 to 69 StrategyManager,
 //! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 98 PermissionController,
-//! 100 to 139 liquid restaking tokens and prices, 190 to 199 kept as they came, 200 and up Assay's
-//! own, of which 205 to 219 signed messages.
+//! 100 to 129 liquid restaking tokens and prices, 130 to 149 Symbiotic, 150 to 159 the beacon
+//! chain, 190 to 199 kept as they came, 200 and up Assay's own, of which 205 to 219 signed
+//! messages.
 //! An event of a liquid restaking token says the same of every protocol; which contract's log says
 //! it is in `src/chain/manifests`. `asset: None` is native ether.
 
@@ -518,6 +519,180 @@ pub enum Event {
         price: U256,
     } = 120,
 
+    /// A registry or factory of Symbiotic has a new member: `AddEntity`.
+    SymbioticEntityAdded {
+        /// What it is.
+        kind: SymbioticEntity,
+        /// Where it is.
+        entity: Address,
+    } = 130,
+    /// An operator opts in to, or out of, a vault or a network: `OptIn`, `OptOut`.
+    SymbioticOptInUpdated {
+        /// The operator.
+        operator: Address,
+        /// A vault or a network.
+        to: SymbioticEntity,
+        /// Which.
+        entity: Address,
+        /// Whether it is in now.
+        is_in: bool,
+    } = 131,
+    /// `NetworkMiddlewareService.SetMiddleware`: who may slash for a network.
+    SymbioticMiddlewareSet {
+        /// The network.
+        network: Address,
+        /// The contract that slashes for it.
+        middleware: Address,
+    } = 132,
+    /// `Vault.SetDelegator`.
+    SymbioticDelegatorSet {
+        /// The vault.
+        vault: Address,
+        /// The contract that says who may use its stake.
+        delegator: Address,
+    } = 133,
+    /// `Vault.SetSlasher`.
+    SymbioticSlasherSet {
+        /// The vault.
+        vault: Address,
+        /// The contract that slashes it.
+        slasher: Address,
+    } = 134,
+    /// `Vault.Deposit`.
+    SymbioticDeposited {
+        /// The vault.
+        vault: Address,
+        /// Collateral, in its own unit.
+        amount: U256,
+    } = 135,
+    /// `Vault.Withdraw`: slashable until the end of the next epoch.
+    SymbioticWithdrawn {
+        /// The vault.
+        vault: Address,
+        /// Collateral, in its own unit.
+        amount: U256,
+    } = 136,
+    /// `Vault.OnSlash`, in both forms.
+    SymbioticVaultSlashed {
+        /// The vault.
+        vault: Address,
+        /// Collateral taken, in its own unit.
+        amount: U256,
+    } = 137,
+    /// `Slasher.Slash`: at once, without a veto.
+    SymbioticSlashed {
+        /// The slasher.
+        slasher: Address,
+        /// The network (upper 20 bytes) and its number.
+        subnetwork: B256,
+        /// The operator.
+        operator: Address,
+        /// Collateral taken, in its own unit.
+        amount: U256,
+        /// When the stake was captured, seconds.
+        capture_time: u64,
+    } = 138,
+    /// `VetoSlasher.RequestSlash`.
+    SymbioticSlashRequested {
+        /// The slasher.
+        slasher: Address,
+        /// The request's number.
+        index: U256,
+        /// The network (upper 20 bytes) and its number.
+        subnetwork: B256,
+        /// The operator.
+        operator: Address,
+        /// Collateral asked for, in its own unit.
+        amount: U256,
+        /// When the stake was captured, seconds.
+        capture_time: u64,
+        /// Until when it can be vetoed, seconds.
+        veto_deadline: u64,
+    } = 139,
+    /// `VetoSlasher.ExecuteSlash`.
+    SymbioticSlashExecuted {
+        /// The slasher.
+        slasher: Address,
+        /// The request's number.
+        index: U256,
+        /// Collateral taken, in its own unit.
+        amount: U256,
+    } = 140,
+    /// `VetoSlasher.VetoSlash`.
+    SymbioticSlashVetoed {
+        /// The slasher.
+        slasher: Address,
+        /// The request's number.
+        index: U256,
+        /// Who vetoed.
+        resolver: Address,
+    } = 141,
+    /// `VetoSlasher.SetResolver`.
+    SymbioticResolverSet {
+        /// The slasher.
+        slasher: Address,
+        /// The network (upper 20 bytes) and its number.
+        subnetwork: B256,
+        /// Who may veto its slashes.
+        resolver: Address,
+    } = 142,
+    /// How much of a vault's stake a network may use: `SetNetworkLimit`, `SetMaxNetworkLimit`.
+    SymbioticNetworkLimitSet {
+        /// The delegator.
+        delegator: Address,
+        /// The network (upper 20 bytes) and its number.
+        subnetwork: B256,
+        /// Collateral, in its own unit.
+        amount: U256,
+        /// Whether the network set it as the most it accepts; else the vault's curator did.
+        is_maximum: bool,
+    } = 143,
+    /// How much of it an operator may use: `SetOperatorNetworkLimit`, `SetOperatorNetworkShares`.
+    SymbioticOperatorLimitSet {
+        /// The delegator.
+        delegator: Address,
+        /// The network (upper 20 bytes) and its number.
+        subnetwork: B256,
+        /// The operator.
+        operator: Address,
+        /// Collateral in its own unit, or shares.
+        amount: U256,
+        /// Whether it is shares of the network's limit.
+        is_shares: bool,
+    } = 144,
+
+    /// A beacon block proves that a validator proposed two blocks in one slot. The fact's block is
+    /// the one in the beacon block's execution payload.
+    BeaconProposerSlashed {
+        /// The slot of the beacon block that holds the proof.
+        slot: u64,
+        /// The validator's index.
+        validator: u64,
+    } = 150,
+    /// A beacon block proves that validators attested to two contradictory votes.
+    BeaconAttesterSlashed {
+        /// The slot of the beacon block that holds the proof.
+        slot: u64,
+        /// Indices of those who signed both, rising.
+        validators: Vec<u64>,
+    } = 151,
+    /// Who a slashed validator is, in the state after the block that slashed it.
+    BeaconValidatorObserved {
+        /// The slot of that state.
+        slot: u64,
+        /// The validator's index.
+        validator: u64,
+        /// SHA-256 of its public key, padded, as EigenPods name it.
+        pubkey_hash: B256,
+        /// Its withdrawal credentials: with the prefix 1 or 2 the last 20 bytes are an address,
+        /// for a restaked validator its EigenPod.
+        withdrawal_credentials: B256,
+        /// Effective balance, gwei.
+        effective_balance_gwei: u64,
+        /// First epoch at which its stake can be withdrawn.
+        withdrawable_epoch: u64,
+    } = 152,
+
     /// A chain log that moves no rating, or whose topic nobody knows: kept byte for byte.
     Unmapped {
         /// Its topics.
@@ -574,6 +749,25 @@ pub enum Event {
         /// The transaction, whoever sent it.
         tx_hash: B256,
     } = 220,
+}
+
+/// What a contract is to Symbiotic.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum SymbioticEntity {
+    /// Holds stake of one collateral.
+    Vault = 0,
+    /// Says which networks and operators may use a vault's stake.
+    Delegator = 1,
+    /// Slashes a vault.
+    Slasher = 2,
+    /// What an AVS is to EigenLayer.
+    Network = 3,
+    /// Runs networks' services.
+    Operator = 4,
 }
 
 /// `IDelegationManagerTypes.Withdrawal`.
@@ -726,6 +920,14 @@ impl Event {
             _ => operator_set.map(|set| set.avs),
         };
         Subjects { operator, operator_set, avs, lrt: self.lrt() }
+    }
+
+    /// The contract that the event makes known: what it is, its announcer's manifest says.
+    pub const fn announced(&self) -> Option<Address> {
+        match self {
+            Self::SymbioticEntityAdded { entity, .. } => Some(*entity),
+            _ => None,
+        }
     }
 
     /// The liquid restaking token the event is about.

@@ -9,9 +9,10 @@ use assay_domain::event::OWN_EVENTS_FROM;
 use assay_domain::{BlockRef, ChainId, Event, Fact};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 
-use super::codec::{self, COPY_HEADER, COPY_TRAILER, Preimage};
+use super::codec::{self, COPY_HEADER, COPY_TRAILER, Preimage, Row};
 use super::error::AppendError;
 use super::postgres::read_head;
+use super::read::Corruption;
 use crate::db::AdvisoryLock;
 
 /// The channel on which each commit says its new position.
@@ -114,6 +115,20 @@ impl Appender {
         self.push_row(fact, true, Origin::Chain).await
     }
 
+    /// Appends a row of another store if it follows the head of this one; its fact, or what is
+    /// wrong with it.
+    pub(super) async fn push_stored(
+        &mut self,
+        row: &Row<'_>,
+    ) -> Result<Result<Fact, Corruption>, AppendError> {
+        let (fact, head) = match self.preimage.follow(self.head, row) {
+            Ok(followed) => followed,
+            Err(corruption) => return Ok(Err(corruption)),
+        };
+        self.write(head.position, head.hash).await?;
+        Ok(Ok(fact))
+    }
+
     /// Sends what is gathered, so that it is visible on [`Self::connection`].
     pub async fn flush(&mut self) -> Result<(), AppendError> {
         if self.rows.is_empty() {
@@ -160,6 +175,12 @@ impl Appender {
         let position = self.head.position.saturating_add(1);
         check_range("position", position)?;
         let hash = self.preimage.hash_after(&self.head.hash);
+        self.write(position, hash).await?;
+        Ok(position)
+    }
+
+    /// Writes the row that the preimage holds.
+    async fn write(&mut self, position: u64, hash: B256) -> Result<(), AppendError> {
         if self.rows.is_empty() {
             self.rows.extend_from_slice(&COPY_HEADER);
         }
@@ -169,7 +190,7 @@ impl Appender {
         if self.rows.len() >= FLUSH_BYTES {
             self.flush().await?;
         }
-        Ok(position)
+        Ok(())
     }
 }
 

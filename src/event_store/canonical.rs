@@ -90,6 +90,32 @@ impl EventStore {
         Ok(())
     }
 
+    /// The facts of one kind that stand, in the order of the chain. Final or not is not asked.
+    pub(super) async fn standing_of_kind(
+        &self,
+        kind: u8,
+        chain_id: ChainId,
+        mut apply: impl FnMut(Fact),
+    ) -> Result<(), ReadError> {
+        let mut snapshot = Snapshot::begin(&self.pool).await?;
+        let standing = format!(
+            "kind = {kind} AND chain_id = {chain_id}
+             AND NOT EXISTS (SELECT FROM event_store.orphans o
+                 WHERE o.chain_id = events.chain_id AND o.block_hash = events.block_hash)
+             ORDER BY block_number, log_index"
+        );
+        let each = |row: &super::codec::Row<'_>| {
+            apply(row.to_fact().map_err(|bad| Stop::Corrupt(bad.into()))?);
+            Ok::<(), Stop<std::convert::Infallible>>(())
+        };
+        snapshot.select(&standing, each).await.map_err(|error| match error {
+            FoldError::Read(error) => error,
+            FoldError::Apply(never) => match never {},
+        })?;
+        snapshot.end().await?;
+        Ok(())
+    }
+
     /// Folds the canonical log, as it was at storage position `up_to` (or is at the head).
     ///
     /// The whole store up to there is read and checked against the storage hash chain; that is

@@ -26,6 +26,9 @@ use assay_domain::{BlockRef, Event, Fact};
 use borsh::BorshSerialize;
 use sha2::{Digest, Sha256};
 
+use super::appender::Head;
+use super::read::Corruption;
+
 /// What the first row is chained to.
 pub static STORAGE_GENESIS: LazyLock<B256> = LazyLock::new(|| sha256(b"assay event store 1"));
 
@@ -111,6 +114,23 @@ impl Preimage {
     #[inline]
     pub fn hash_after(&self, previous: &B256) -> B256 {
         B256::new(self.hasher.clone().chain_update(previous).finalize().into())
+    }
+
+    /// Takes the bytes of a row that must follow `head`: its fact and the head with it.
+    pub(super) fn follow(&mut self, head: Head, row: &Row<'_>) -> Result<(Fact, Head), Corruption> {
+        let position = head.position.saturating_add(1);
+        let bad = |column, reason| Corruption { position, column, reason };
+        if row.position != position {
+            return Err(bad(Some("position"), format!("it is {}", row.position)));
+        }
+        row.check()?;
+        let fact = row.to_fact()?;
+        self.set_row(row);
+        let hash = self.hash_after(&head.hash);
+        if row.hash != Some(hash) {
+            return Err(bad(None, format!("its columns hash to {hash}, its hash is another")));
+        }
+        Ok((fact, Head { position, hash }))
     }
 
     #[inline]

@@ -62,14 +62,14 @@ pub(super) async fn apply(
 }
 
 /// What the store knows of the chain; kept up to date while a batch is written.
-struct Chain {
-    chain_id: u64,
-    finalized: Option<BlockRef>,
-    orphans: BTreeSet<B256>,
+pub(super) struct Chain {
+    pub(super) chain_id: u64,
+    pub(super) finalized: Option<BlockRef>,
+    pub(super) orphans: BTreeSet<B256>,
 }
 
 impl Chain {
-    async fn revert(
+    pub(super) async fn revert(
         &mut self,
         appender: &mut Appender,
         revert: &Revert,
@@ -101,7 +101,7 @@ impl Chain {
         Ok(())
     }
 
-    async fn insert_orphans(
+    pub(super) async fn insert_orphans(
         &mut self,
         appender: &mut Appender,
         hashes: &[B256],
@@ -361,7 +361,7 @@ impl Chain {
         Ok(())
     }
 
-    async fn save_cursor(
+    pub(super) async fn save_cursor(
         &self,
         appender: &mut Appender,
         before: Option<Cursor>,

@@ -5,9 +5,10 @@
 //! Nothing here decides what a fact means.
 //!
 //! Read in this order: `batch` (what comes in), `codec` (what a row is), `appender` and
-//! `ingest` (in), `walk`, `read` and `canonical` (out), `verify`.
+//! `ingest` (in), `walk`, `read` and `canonical` (out), `verify`, `archive` (all of it in a file).
 
 pub mod appender;
+pub mod archive;
 pub mod batch;
 pub mod canonical;
 pub mod codec;
@@ -20,6 +21,7 @@ pub mod verify;
 mod walk;
 
 pub use appender::{Appender, Head, NOTIFY_CHANNEL, own_fact};
+pub use archive::{LogArchiveError, check_log};
 pub use batch::{Appended, Batch, Header, Revert};
 pub use canonical::{CanonicalFact, CanonicalHead, Extension};
 pub use codec::canonical_hash;

@@ -11,6 +11,10 @@ use super::batch::{Appended, Batch, Header};
 use super::codec::STORAGE_GENESIS;
 use super::error::AppendError;
 use super::ingest;
+use super::read::ReadError;
+
+/// The kind of event that makes a contract known; it has an index of its own.
+const ANNOUNCEMENT: u8 = 130;
 
 /// The event store in a Postgres database.
 #[derive(Debug, Clone)]
@@ -106,6 +110,19 @@ impl EventStore {
                 })
             })
             .collect()
+    }
+
+    /// Facts of a chain that stand and make contracts known, in the order of the chain.
+    pub async fn announcements(&self, chain_id: ChainId) -> Result<Vec<Fact>, AppendError> {
+        let mut facts = Vec::new();
+        let read = self.standing_of_kind(ANNOUNCEMENT, chain_id, |fact| facts.push(fact)).await;
+        match read {
+            Ok(()) => Ok(facts),
+            Err(ReadError::Unavailable(error)) => Err(error.into()),
+            Err(ReadError::Corrupt(corruption)) => {
+                Err(sqlx::Error::Decode(Box::new(corruption)).into())
+            }
+        }
     }
 
     /// The blocks of a chain that are taken back at present: one that reappears goes into the

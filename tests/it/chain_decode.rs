@@ -8,9 +8,7 @@ use alloy::primitives::{Address, B256, I256, U256, keccak256};
 use assay::chain::catalog::Catalog;
 use assay::chain::{ChainLog, Contract, Contracts, DecodeError, Decoder, Topics};
 use assay_domain::event::Withdrawal;
-use assay_domain::{
-    AvsId, Event, Fact, OperatorId, OperatorSetId, StakerId, StrategyId, UntrustedText,
-};
+use assay_domain::{AvsId, Event, OperatorId, OperatorSetId, StakerId, StrategyId, UntrustedText};
 use proptest::prelude::*;
 
 pub(crate) fn mainnet() -> Decoder {
@@ -26,7 +24,7 @@ pub(crate) fn address_of(contract: Contract) -> Address {
     addresses.find(|address| contracts.role(address) == Some(contract)).unwrap()
 }
 
-fn log(address: Address, topics: &[B256], data: Vec<u8>) -> ChainLog {
+pub(crate) fn log(address: Address, topics: &[B256], data: Vec<u8>) -> ChainLog {
     ChainLog {
         address,
         topics: Topics::new(topics).unwrap(),
@@ -479,10 +477,10 @@ proptest! {
         let address = *address.get(&mainnet().contracts().addresses());
         // Refused or decoded: either is an answer. What is kept is kept as it came.
         let kept = Event::Unmapped { topics: topics.clone(), data: data.clone().into() };
-        // Of a contract that a manifest lists, only what is listed is a fact.
-        let fact = mainnet().decode(log(address, &topics, data), 1_700_000_000);
-        if let Ok(Some(Fact { event: event @ Event::Unmapped { .. }, .. })) = fact {
-            prop_assert_eq!(event, kept);
+        if let Ok(Some(fact)) = mainnet().decode(log(address, &topics, data), 1)
+            && matches!(fact.event, Event::Unmapped { .. })
+        {
+            prop_assert_eq!(fact.event, kept);
         }
     }
 }

@@ -149,7 +149,8 @@ fn receipts_of_four_contract_generations() {
     assert_eq!(
         report.events,
         counts(&[
-            ("Deposit", 3),
+            // Three of the StrategyManager, one of Renzo's RestakeManager.
+            ("Deposit", 4),
             ("NewTotalShares", 1),
             ("OperatorSharesDecreased", 2),
             ("OperatorSharesIncreased", 1),
@@ -160,7 +161,7 @@ fn receipts_of_four_contract_generations() {
             ("WithdrawalQueued", 2),
         ])
     );
-    assert_eq!((report.facts, report.foreign), (17, total - 17));
+    assert_eq!((report.facts, report.foreign), (18, total - 18));
     let kept = facts.iter().filter(|fact| matches!(fact.event, Event::Unmapped { .. }));
     // The first generation's WithdrawalCompleted, and the rewards claim.
     assert_eq!(kept.map(|fact| fact.block.number).collect::<Vec<_>>(), [19_205_967, 20_739_969]);

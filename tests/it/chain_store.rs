@@ -18,15 +18,15 @@ use crate::chain_ingest::{Happening, Player, happening, options};
 use crate::chain_world::{chain, truth};
 use crate::support::{self, TestDatabase};
 
-type StoredIngest = Ingest<ScriptedSource, EventStore>;
+pub(crate) type StoredIngest = Ingest<ScriptedSource, EventStore>;
 
-async fn resume(chain: &ScriptedSource, store: &EventStore) -> StoredIngest {
+pub(crate) async fn resume(chain: &ScriptedSource, store: &EventStore) -> StoredIngest {
     let (source, decoder) = (Arc::new(chain.clone()), Arc::new(mainnet()));
     let stop = CancellationToken::new();
     Ingest::resume(source, decoder, store.clone(), options(), stop).await.unwrap()
 }
 
-async fn canonical(store: &EventStore) -> (Vec<Fact>, B256) {
+pub(crate) async fn canonical(store: &EventStore) -> (Vec<Fact>, B256) {
     let apply = |facts: &mut Vec<Fact>, canonical: &assay::event_store::CanonicalFact| {
         facts.push(canonical.fact.clone());
         Ok::<_, std::convert::Infallible>(())

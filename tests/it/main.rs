@@ -2,7 +2,10 @@
 
 mod attest;
 mod backtest;
+mod chain_beacon;
+mod chain_chaos;
 mod chain_decode;
+mod chain_discovery;
 mod chain_import;
 mod chain_ingest;
 mod chain_receipts;
@@ -12,7 +15,9 @@ mod chain_store;
 mod chain_world;
 mod cluster;
 mod dashboard;
+mod declarations;
 mod demo;
+mod fuzz;
 mod graphql;
 mod ledger;
 mod lrt;

@@ -13,13 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use assay_domain::{BlockRef, Fact};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::backfill::{Backfill, Chunk, Fetch};
+use crate::chain::backfill::{Backfill, Chunk, Fetch, in_order};
+use crate::chain::beacon::Beacon;
 use crate::chain::decode::Decoder;
 use crate::chain::range::RangeSize;
 use crate::chain::sink::Sink;
@@ -65,6 +66,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         };
         let window = Window::new(anchor.filter(is_attached), &state.window)
             .map_err(IngestError::BrokenWindow)?;
+        decoder.learn(&state.announcements);
         let addresses = decoder.contracts().addresses().into();
         let size = RangeSize::new(
             options.range_blocks_first,
@@ -74,7 +76,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         let finalized = state.finalized.map(|block| block.number);
         let status = IngestStatus { next_block, finalized, ..IngestStatus::default() };
         Ok(Self {
-            fetch: Fetch { source, decoder, addresses },
+            fetch: Fetch { source, decoder, addresses, beacon: None },
             sink,
             options,
             stop,
@@ -85,6 +87,12 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
             finalized: state.finalized,
             orphaned: state.orphaned,
         })
+    }
+
+    /// Reads the consensus layer too.
+    pub fn with_beacon(mut self, beacon: Option<Arc<Beacon>>) -> Self {
+        self.fetch.beacon = beacon;
+        self
     }
 
     /// Watches how far ingestion is.
@@ -130,6 +138,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 () = self.fetch.source.changed(), if failures == 0 => {}
+                () = beacon_changed(self.fetch.beacon.as_deref()), if failures == 0 => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -165,16 +174,43 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
                 if revert.is_some() {
                     let batch = Batch { revert, next_block: Some(next), ..self.batch() };
                     self.append(batch).await?;
+                    self.fetch.decoder.discovered().forget_above(next.saturating_sub(1));
                 }
                 self.backfill(last.number).await?;
                 Ok(Step::Advanced)
             }
-            _ => self.follow(&heads, finalized, revert, next).await,
+            _ => {
+                // Only contracts that were announced in blocks that stand are asked about. If the
+                // step fails, what is stored stands as before.
+                let decoder = Arc::clone(&self.fetch.decoder);
+                let taken_back = decoder.discovered().forget_above(next.saturating_sub(1));
+                let followed = self.follow(&heads, finalized, revert, next).await;
+                if followed.is_err() {
+                    decoder.discovered().forget_above(next.saturating_sub(1));
+                    taken_back.into_iter().for_each(|one| decoder.discovered().learn(one));
+                }
+                followed
+            }
         }
     }
 
-    /// The newest block that will not change any more, as far as the source says.
+    /// The newest block that will not change any more, as far as the sources say.
     async fn final_block(&self, heads: &Heads) -> Result<Option<BlockRef>, SourceError> {
+        let block = self.final_block_of_source(heads).await?;
+        match (block, &self.fetch.beacon) {
+            (Some(block), Some(beacon)) if self.is_final_news(&block) => {
+                beacon.final_block(block).await
+            }
+            (block, _) => Ok(block),
+        }
+    }
+
+    fn is_final_news(&self, block: &BlockRef) -> bool {
+        self.finalized.is_none_or(|known| known.number < block.number)
+            || self.next_block <= block.number
+    }
+
+    async fn final_block_of_source(&self, heads: &Heads) -> Result<Option<BlockRef>, SourceError> {
         match (heads.finalized, self.options.finality_depth) {
             (Some(block), _) => Ok(Some(block)),
             (None, None) => Ok(None),
@@ -321,11 +357,42 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         Ok(headers)
     }
 
-    /// The facts of these very blocks, in order.
+    /// The facts of these very blocks, in order; of contracts announced in them too.
     async fn facts_of(&self, headers: &[Header]) -> Result<Vec<Fact>, IngestError<K::Error>> {
-        let blocks: Vec<_> =
-            headers.iter().map(|header| (self.fetch.clone(), header.block)).collect();
-        let asked = stream::iter(blocks).map(|(fetch, block)| fetch.of_block(block));
+        let Some(last) = headers.last() else { return Ok(Vec::new()) };
+        let to = last.block.number;
+        let (mut addresses, mut asked) = self.fetch.addresses(to);
+        let mut facts = Vec::new();
+        loop {
+            if !addresses.is_empty() {
+                facts.extend(self.facts_of_contracts(headers, &addresses).await?);
+            }
+            let before = asked;
+            addresses = self.fetch.news(&mut asked, to);
+            if asked <= before {
+                break;
+            }
+        }
+        if let Some(beacon) = &self.fetch.beacon {
+            let blocks = headers.iter().map(|header| header.block);
+            let chain_id = self.fetch.decoder.contracts().chain_id();
+            facts.extend(beacon.facts_of(chain_id, blocks).await?);
+        }
+        in_order(&mut facts);
+        Ok(facts)
+    }
+
+    async fn facts_of_contracts(
+        &self,
+        headers: &[Header],
+        addresses: &Arc<[Address]>,
+    ) -> Result<Vec<Fact>, IngestError<K::Error>> {
+        let blocks: Vec<_> = headers
+            .iter()
+            .map(|header| (self.fetch.clone(), Arc::clone(addresses), header.block))
+            .collect();
+        let asked =
+            stream::iter(blocks).map(|(fetch, addresses, block)| fetch.of_block(addresses, block));
         let answers: Vec<_> = asked.buffered(self.options.concurrency.max(1)).try_collect().await?;
         let mut facts = Vec::new();
         for (block, logs) in answers {
@@ -401,6 +468,14 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
     fn report_trouble(&self, error: &SourceError) {
         tracing::warn!(error = %error, "no progress; trying again");
         self.status.send_modify(|status| status.trouble = Some(error.to_string()));
+    }
+}
+
+/// Returns when the beacon node tells of a new head; without one, never.
+async fn beacon_changed(beacon: Option<&Beacon>) {
+    match beacon {
+        Some(beacon) => beacon.changed().await,
+        None => std::future::pending().await,
     }
 }
 

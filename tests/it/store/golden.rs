@@ -12,7 +12,7 @@ use assay_domain::attestation::{
     SignerRegistration, SignerRemoval, SlasherKind,
 };
 use assay_domain::decimal::Ppt;
-use assay_domain::event::{RatingAction, RatingActionKind, Withdrawal};
+use assay_domain::event::{RatingAction, RatingActionKind, SymbioticEntity, Withdrawal};
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::operator_set::RecipientKind;
 use assay_domain::ruleset::{EvidenceKind, Rule, Ruleset};
@@ -149,6 +149,8 @@ fn examples() -> Vec<Event> {
     events.extend(allocation());
     events.extend(elsewhere());
     events.extend(liquid());
+    events.extend(symbiotic());
+    events.extend(beacon());
     events.extend(our_own());
     events.sort_by_key(|event| event.to_canonical_bytes()[0]);
     events
@@ -335,6 +337,75 @@ fn liquid() -> Vec<Event> {
         Event::LrtNavGuardSet { token, limit: v.amount() },
         Event::LrtRedemptionsPaused { token, is_paused: true },
         Event::PriceUpdated { asset: v.address(), price: v.amount() },
+    ]
+}
+
+fn symbiotic() -> Vec<Event> {
+    let v = &mut Values(130);
+    let (vault, slasher, delegator) = (v.address(), v.address(), v.address());
+    let (subnetwork, operator) = (v.hash(), v.address());
+    vec![
+        Event::SymbioticEntityAdded { kind: SymbioticEntity::Slasher, entity: slasher },
+        Event::SymbioticOptInUpdated {
+            operator,
+            to: SymbioticEntity::Network,
+            entity: v.address(),
+            is_in: true,
+        },
+        Event::SymbioticMiddlewareSet { network: v.address(), middleware: v.address() },
+        Event::SymbioticDelegatorSet { vault, delegator },
+        Event::SymbioticSlasherSet { vault, slasher },
+        Event::SymbioticDeposited { vault, amount: v.amount() },
+        Event::SymbioticWithdrawn { vault, amount: v.amount() },
+        Event::SymbioticVaultSlashed { vault, amount: v.amount() },
+        Event::SymbioticSlashed {
+            slasher,
+            subnetwork,
+            operator,
+            amount: v.amount(),
+            capture_time: v.small(),
+        },
+        Event::SymbioticSlashRequested {
+            slasher,
+            index: v.amount(),
+            subnetwork,
+            operator,
+            amount: v.amount(),
+            capture_time: v.small(),
+            veto_deadline: v.small(),
+        },
+        Event::SymbioticSlashExecuted { slasher, index: v.amount(), amount: v.amount() },
+        Event::SymbioticSlashVetoed { slasher, index: v.amount(), resolver: v.address() },
+        Event::SymbioticResolverSet { slasher, subnetwork, resolver: v.address() },
+        Event::SymbioticNetworkLimitSet {
+            delegator,
+            subnetwork,
+            amount: v.amount(),
+            is_maximum: true,
+        },
+        Event::SymbioticOperatorLimitSet {
+            delegator,
+            subnetwork,
+            operator,
+            amount: v.amount(),
+            is_shares: false,
+        },
+    ]
+}
+
+fn beacon() -> Vec<Event> {
+    let v = &mut Values(150);
+    vec![
+        Event::BeaconProposerSlashed { slot: v.small(), validator: v.small() },
+        Event::BeaconAttesterSlashed { slot: v.small(), validators: vec![v.small(), v.small()] },
+        Event::BeaconValidatorObserved {
+            slot: v.small(),
+            validator: v.small(),
+            pubkey_hash: v.hash(),
+            withdrawal_credentials: v.hash(),
+            effective_balance_gwei: v.small(),
+            withdrawable_epoch: v.small(),
+        },
     ]
 }
 

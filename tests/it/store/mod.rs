@@ -1,6 +1,7 @@
 //! The event store on a real Postgres.
 
 mod append;
+mod archive;
 mod canonical;
 mod crash;
 mod damage;
@@ -17,7 +18,7 @@ use assay_domain::{BlockRef, Fact};
 use crate::support::synthetic::{CHAIN_ID, block};
 
 /// A batch that holds facts and nothing else.
-fn batch_of(facts: Vec<Fact>) -> Batch {
+pub(crate) fn batch_of(facts: Vec<Fact>) -> Batch {
     Batch { chain_id: CHAIN_ID, facts, ..Batch::default() }
 }
 

@@ -28,7 +28,8 @@ impl Random {
         self.next() % end
     }
 
-    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    /// That many bytes.
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&self.next().to_be_bytes()[..chunk.len()]);

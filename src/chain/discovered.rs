@@ -1,0 +1,85 @@
+//! Contracts that nobody listed: others announced them, in the log.
+//!
+//! An address counts from the block of its announcement on. Taken back with its block, it is
+//! forgotten again. At a start they are learned from the store, before anything is asked.
+
+use std::sync::{PoisonError, RwLock};
+
+use alloy::primitives::Address;
+use alloy::primitives::map::AddressMap;
+
+/// An announced contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// Where it lives.
+    pub(crate) address: Address,
+    /// What it is: the place of its kind in the manifests.
+    pub(crate) kind: usize,
+    /// The block of its announcement.
+    pub(crate) since: u64,
+}
+
+/// The announced contracts of one chain, in the order in which they were learned.
+#[derive(Debug, Default)]
+pub(crate) struct Discovered(RwLock<Known>);
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    in_order: Vec<Announced>,
+    by_address: AddressMap<Announced>,
+}
+
+impl Clone for Discovered {
+    /// A copy that learns by itself.
+    fn clone(&self) -> Self {
+        Self(RwLock::new(self.read(Known::clone)))
+    }
+}
+
+impl Discovered {
+    /// Learns of a contract; the earliest announcement counts.
+    pub(crate) fn learn(&self, announced: Announced) {
+        self.write(|known| {
+            match known.by_address.get_mut(&announced.address) {
+                Some(before) if before.since <= announced.since => return,
+                Some(before) => before.since = announced.since,
+                None => drop(known.by_address.insert(announced.address, announced)),
+            }
+            known.in_order.push(announced);
+        });
+    }
+
+    /// Forgets what was announced above a block, and says what that was.
+    pub(crate) fn forget_above(&self, number: u64) -> Vec<Announced> {
+        self.write(|known| {
+            known.by_address.retain(|_, one| one.since <= number);
+            known.in_order.extract_if(.., |one| one.since > number).collect()
+        })
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget_all(&self) {
+        self.write(|known| *known = Known::default());
+    }
+
+    /// What is known of a contract at a block.
+    pub(crate) fn at(&self, address: &Address, block: u64) -> Option<Announced> {
+        self.read(|known| known.by_address.get(address).copied().filter(|one| one.since <= block))
+    }
+
+    /// Those learned after the first `count`, and how many there are now.
+    pub(crate) fn after(&self, count: usize) -> (Vec<Announced>, usize) {
+        self.read(|known| {
+            (known.in_order.get(count..).unwrap_or_default().to_vec(), known.in_order.len())
+        })
+    }
+
+    // Nothing that is done under the lock can panic half-way.
+    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
