@@ -17,6 +17,22 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use crate::graphql::live::serve;
 use crate::support::{TestDatabase, database, node};
 
+/// The browser, if this machine has one. In CI it must be there.
+fn chromium() -> Option<PathBuf> {
+    let named = std::env::var_os("ASSAY_CHROMIUM").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = named
+        .into_iter()
+        .chain(std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))));
+    let found = found.into_iter().find(|program| program.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "no Chromium: install it, or set ASSAY_CHROMIUM");
+        eprintln!("skipped: there is no Chromium on PATH and none in ASSAY_CHROMIUM");
+    }
+    found
+}
+
 /// The made-up world in a database, rated.
 async fn rated_world() -> (TestDatabase, Rater, Vec<Fact>) {
     let database = database().await;
@@ -76,6 +92,7 @@ fn screenshots() -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_is_sound_and_shows_a_slash_without_a_reload() {
+    let Some(chromium) = chromium() else { return };
     let (database, mut rater, facts) = rated_world().await;
     let url = serve(&database.pool().await).await;
     let (slash, operator) = slashed_again(&facts);
@@ -87,6 +104,7 @@ async fn every_page_is_sound_and_shows_a_slash_without_a_reload() {
     let (folder, slug) = (screenshots(), operator.to_string());
     let arguments = [url.as_str(), folder.to_str().unwrap(), heron.as_str(), slug.as_str()];
     let mut command = tokio::process::Command::from(node::check("dashboard.mjs", &arguments));
+    command.env("ASSAY_CHROMIUM", chromium);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut browser = command.spawn().unwrap();
     let mut said = BufReader::new(browser.stdout.take().unwrap()).lines();
