@@ -85,6 +85,9 @@ pub fn not_rated_sentence(reason: NotRated) -> String {
             "Not rated: no allocation of it is in the log, so nothing that it could lose is known."
                 .to_owned()
         }
+        NotRated::NoOperatorSet => "Not rated: it has no operator set. Whoever is registered with \
+             it is so in the older AVSDirectory, which cannot slash."
+            .to_owned(),
         NotRated::CoverageTooLow { coverage, needed } => format!(
             "Not rated: {} % of the expected loss rests on evidence, {} % is needed, and no \
              component was read from the chain.",

@@ -121,6 +121,8 @@ pub fn with_coverage_cap(
 pub enum NotRated {
     /// Nothing is known that could lose anything.
     NothingKnown,
+    /// An AVS without an operator set: of the older AVSDirectory alone, which cannot slash.
+    NoOperatorSet,
     /// Too little of the expected loss rests on evidence, and no component was read from the chain.
     CoverageTooLow {
         /// Coverage found, ppt.

@@ -60,7 +60,9 @@ impl ReadModel {
                 }
                 let coverage = match reason {
                     NotRated::CoverageTooLow { coverage, .. } => coverage.0 / PPT_PER_PPM,
-                    NotRated::NothingKnown | NotRated::PriceUnknown { .. } => 0,
+                    NotRated::NothingKnown
+                    | NotRated::NoOperatorSet
+                    | NotRated::PriceUnknown { .. } => 0,
                 };
                 row.integer(coverage).integer(0).integer(0).boolean(false);
                 row.text("[]");

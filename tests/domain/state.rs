@@ -1,10 +1,13 @@
 //! The fold: V01, V02 and the traps at the head of the methodology.
 
 use alloy_primitives::{Address, B256, U256};
+use assay_domain::assess::{When, assess};
+use assay_domain::methodology::Methodology;
 use assay_domain::state::staker::{mul_wad_ceil, mul_wad_floor, slashable_shares};
+use assay_domain::uncertainty::NotRated;
 use assay_domain::{
-    AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, State, StrategyId,
-    UntrustedText,
+    AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity, StakerId, State,
+    StrategyId, UntrustedText,
 };
 use serde_json::Value;
 
@@ -188,4 +191,23 @@ fn a_member_that_left_is_slashable_for_fourteen_days_more() {
     let set = &state.chains[&1].operator_sets[&SET];
     assert!(set.can_slash(OPERATOR, 100_820));
     assert!(!set.can_slash(OPERATOR, 100_821));
+}
+
+#[test]
+fn an_avs_of_the_older_directory_is_not_rated_for_that_reason() {
+    let avs = SET.avs;
+    let event = Event::OperatorAvsRegistrationStatusUpdated {
+        operator: OPERATOR,
+        avs,
+        is_registered: true,
+    };
+    let state = folded(&[fact(1, 0, event)]);
+    let chain = &state.chains[&1];
+    let opinion = assess(
+        chain,
+        &RatedEntity::avs(1, avs),
+        When::newest(chain),
+        &Methodology::version_1().unwrap(),
+    );
+    assert_eq!(opinion.refusal, Some(NotRated::NoOperatorSet));
 }

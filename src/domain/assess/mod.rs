@@ -254,6 +254,9 @@ impl Assessor<'_> {
 
     fn avs(&self, avs: AvsId) -> Opinion {
         let sets: Vec<OperatorSetId> = self.sets_of(avs).collect();
+        if sets.is_empty() {
+            return Opinion { refusal: Some(NotRated::NoOperatorSet), ..Opinion::nothing() };
+        }
         let opinions: Vec<Opinion> = sets.iter().map(|set| self.operator_set(*set)).collect();
         let weighted: Vec<WeightedSet> = sets
             .iter()
