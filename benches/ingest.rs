@@ -6,6 +6,7 @@
 //! the same backfill is killed at N random moments first; it must end in the same hash.
 //! Run it by `benches/ingest.sh --json`; the last line is the report. Linux only.
 
+use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use alloy::hex;
 use anyhow::{Context, Result, ensure};
 use assay::cluster::{Cluster, ClusterConfig, Durability, Install};
+use assay::db::{self, Role};
+use assay::event_store::EventStore;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -162,15 +165,12 @@ fn run_to_the_end(mut process: Child) -> Result<(f64, f64)> {
     Ok((cpu::of_ended_children()? - before, peak_kib as f64 / 1024.0))
 }
 
-async fn head(url: &str) -> Result<(i64, String)> {
-    let mut database = PgConnection::connect(url).await?;
-    let (position, hash): (i64, Vec<u8>) = sqlx::query_as(
-        "SELECT count(*) FILTER (WHERE kind < 200) OVER (), hash FROM event_store.events
-         ORDER BY position DESC LIMIT 1",
-    )
-    .fetch_one(&mut database)
-    .await?;
-    Ok((position, hex::encode(hash)))
+/// Facts and hash of the canonical log, every storage hash recomputed on the way. The storage chain
+/// itself also holds when finality was noticed, which depends on where a run began.
+async fn head(url: &str) -> Result<(u64, String)> {
+    let store = EventStore::new(db::connect(url).await?.pool(Role::Writer, 1).await?);
+    let ((), head) = store.fold_canonical(None, || (), |(), _| Ok::<_, Infallible>(())).await?;
+    Ok((head.position, hex::encode(head.hash)))
 }
 
 /// The rows of the whole run, out to a file and into a table with a primary key: the second half.
