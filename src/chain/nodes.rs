@@ -1,7 +1,8 @@
 //! One or several nodes of a chain as one source: the next is asked where one fails, two are
 //! compared, and a block's receipts decide between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -118,11 +119,11 @@ impl Nodes {
             (Ok(logs), Ok(others)) => self.settle([one, other], addresses, logs, others).await,
             (Err(error @ SourceError::TooLarge { .. }), _)
             | (_, Err(error @ SourceError::TooLarge { .. })) => Err(error),
-            (Ok(logs), Err(error)) => {
+            (Ok(logs), Err(error)) | (Err(error), Ok(logs)) => {
                 tracing::warn!(error = %error, "one node alone was asked");
                 Ok(logs)
             }
-            (Err(_), _) => self.ask(question).await,
+            (Err(_), Err(_)) => self.ask(question).await,
         }
     }
 
@@ -133,48 +134,35 @@ impl Nodes {
         mut logs: Vec<ChainLog>,
         others: Vec<ChainLog>,
     ) -> Result<Vec<ChainLog>, SourceError> {
-        let by_block = |logs: &[ChainLog]| {
-            let mut blocks: BTreeMap<u64, Vec<ChainLog>> = BTreeMap::new();
-            for log in logs {
-                blocks.entry(log.block_number).or_default().push(log.clone());
-            }
-            blocks
-        };
-        let is_same = |one: &[ChainLog], other: &[ChainLog]| {
-            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.is_same_as(b))
-        };
-        if is_same(&logs, &others) {
+        if prove_logs(&logs, &others).is_ok() {
             return Ok(logs);
         }
-        let (ours, theirs) = (by_block(&logs), by_block(&others));
-        let numbers: BTreeSet<u64> = ours.keys().chain(theirs.keys()).copied().collect();
+        let numbers: BTreeSet<u64> =
+            logs.iter().chain(&others).map(|log| log.block_number).collect();
         for number in numbers {
-            let of = |blocks: &BTreeMap<u64, Vec<ChainLog>>| {
-                blocks.get(&number).cloned().unwrap_or_default()
-            };
-            let (one, other) = (of(&ours), of(&theirs));
-            if is_same(&one, &other) {
+            let one = logs.get(place_of(&logs, number)).unwrap_or_default();
+            let other = others.get(place_of(&others, number)).unwrap_or_default();
+            if prove_logs(one, other).is_ok() {
                 continue;
             }
             let hashes: BTreeSet<B256> =
-                one.iter().chain(&other).map(|log| log.block_hash).collect();
+                one.iter().chain(other).map(|log| log.block_hash).collect();
             let (Some(hash), 1) = (hashes.first(), hashes.len()) else {
                 return Err(self.inconsistent(format!("block {number} has several hashes")));
             };
             let proven = self
                 .ask(|node| async {
                     let header = node.whole_header(json!(hash)).await?;
-                    proven_logs(node, &header, *hash, addresses, &one).await
+                    proven_logs(node, &header, *hash, addresses, one).await
                 })
                 .await?;
-            for (node, claimed) in nodes.iter().zip([&one, &other]) {
+            for (node, claimed) in nodes.iter().zip([one, other]) {
                 if let Err(unproven) = prove_logs(&proven, claimed) {
                     tracing::error!(rpc.endpoint = %node.name(), error = %unproven, "a node is wrong");
                 }
             }
-            let at = logs.partition_point(|log| log.block_number < number);
-            let end = logs.partition_point(|log| log.block_number <= number);
-            logs.splice(at..end, proven);
+            let at = place_of(&logs, number);
+            logs.splice(at, proven);
         }
         Ok(logs)
     }
@@ -182,6 +170,12 @@ impl Nodes {
     fn inconsistent(&self, message: String) -> SourceError {
         SourceError::Inconsistent { endpoint: self.name(), message }
     }
+}
+
+/// Where the logs of a block lie among logs in the order of the chain.
+fn place_of(logs: &[ChainLog], number: u64) -> Range<usize> {
+    logs.partition_point(|log| log.block_number < number)
+        ..logs.partition_point(|log| log.block_number <= number)
 }
 
 /// Proves every block of a range, and that `logs` are all that it holds of these addresses.
@@ -197,9 +191,7 @@ async fn prove_range(
         .buffered(PROOFS_AT_ONCE);
     let proofs = headers
         .map_ok(|header| async move {
-            let at = logs.partition_point(|log| log.block_number < header.number());
-            let end = logs.partition_point(|log| log.block_number <= header.number());
-            let claimed = logs.get(at..end).unwrap_or_default();
+            let claimed = logs.get(place_of(logs, header.number())).unwrap_or_default();
             prove_block(node, &header, header.hash, addresses, claimed).await?;
             Ok((header.number(), header.parent_hash(), header.hash))
         })
@@ -242,7 +234,7 @@ async fn proven_logs(
 ) -> Result<Vec<ChainLog>, SourceError> {
     prove_header(header, hash).map_err(|unproven| wrong(node, unproven))?;
     let receipts = node.receipts(hash).await?;
-    prove_receipts(header, receipts, addresses, claimed).map_err(|unproven| wrong(node, unproven))
+    prove_receipts(header, &receipts, addresses, claimed).map_err(|unproven| wrong(node, unproven))
 }
 
 fn wrong(node: &RpcSource, unproven: Unproven) -> SourceError {

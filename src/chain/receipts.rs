@@ -75,7 +75,7 @@ pub fn prove_header(header: &Header, expected: B256) -> Result<(), Unproven> {
 /// proven. `claimed`, the logs that another answer gave, only helps to say which log is wrong.
 pub fn prove_receipts(
     header: &Header,
-    receipts: Vec<TransactionReceipt>,
+    receipts: &[TransactionReceipt],
     addresses: &[Address],
     claimed: &[ChainLog],
 ) -> Result<Vec<ChainLog>, Unproven> {
@@ -85,15 +85,14 @@ pub fn prove_receipts(
         .filter(|log| addresses.contains(&log.address()))
         .map(|log| chain_log(log, header))
         .collect();
-    let suspect = suspect(header, &receipts);
-    let receipts: Vec<_> =
-        receipts.into_iter().map(|receipt| receipt.into_primitives_receipt().inner).collect();
-    let found = calculate_receipt_root(&receipts);
+    let primitives = receipts.iter().cloned().map(TransactionReceipt::into_primitives_receipt);
+    let primitives: Vec<_> = primitives.map(|receipt| receipt.inner).collect();
+    let found = calculate_receipt_root(&primitives);
     let expected = header.receipts_root();
     if found == expected {
         return Ok(logs);
     }
-    let suspect = suspect.unwrap_or_else(|| match prove_logs(&logs, claimed) {
+    let suspect = suspect(header, receipts).unwrap_or_else(|| match prove_logs(&logs, claimed) {
         Err(difference) => format!("of two answers, {difference}"),
         Ok(()) => "which log is wrong cannot be told".to_owned(),
     });

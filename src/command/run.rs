@@ -149,6 +149,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let peers = super::oracle::parse_peers(&args.publish.peer)?;
     let publications: Vec<Publication> =
         duties.iter().filter_map(|duty| duty.publication(&peers)).collect();
+    let is_publishing = !publications.is_empty();
     let follower = args.source.connect().await?;
     let open = database.open().await?;
     let stop = CancellationToken::new();
@@ -182,7 +183,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         ended = publish(oracle, publications, stop.clone()) => ended,
         () = super::oracle::watch(view, peers) => Ok(()),
         () = super::oracle::feed_back(store.clone(), nodes) => Ok(()),
-        () = project_publications(&store) => Ok(()),
+        () = project_publications(&store), if is_publishing => Ok(()),
     };
     // What is under way is a transaction: it is either committed or never was.
     stop.cancel();

@@ -49,7 +49,7 @@ impl Block {
             serde_json::from_value(self.receipts.clone()).unwrap();
         let claimed: Vec<ChainLog> = serde_json::from_str(&json!(self.logs).to_string()).unwrap();
         prove_header(&header, self.hash())?;
-        let proven = prove_receipts(&header, receipts, &[WETH], &claimed)?;
+        let proven = prove_receipts(&header, &receipts, &[WETH], &claimed)?;
         prove_logs(&proven, &claimed)
     }
 

@@ -140,29 +140,9 @@ pub struct AttestationKey(Key);
 pub struct GasKey(Key);
 
 impl RatingSigner {
-    /// Opens a key where it is.
-    pub async fn open(spec: &KeySpec) -> Result<Self, KeyError> {
-        Ok(Self(Key(spec.open().await?)))
-    }
-
-    /// A key in an encrypted version 3 keystore, as `geth` and `cast wallet` write them.
-    pub fn from_keystore(keystore: &Path, password: &Path) -> Result<Self, KeyError> {
-        Ok(Self::from_signer(keystore::decrypt(keystore, password)?))
-    }
-
-    /// A wallet that speaks alloy's traits.
-    pub fn from_signer(signer: impl Wallet) -> Self {
-        Self(Key(Arc::new(signer)))
-    }
-
     /// A key that lives as long as this process: for demonstrations.
     pub fn random() -> Self {
         Self::from_signer(PrivateKeySigner::random())
-    }
-
-    /// Whose signatures these are.
-    pub fn address(&self) -> Address {
-        self.0.address()
     }
 
     /// Signs a batch that the guard has cleared for this key. Asks for typed data rather than a
@@ -183,16 +163,6 @@ impl RatingSigner {
 }
 
 impl AttestationKey {
-    /// Opens a key where it is.
-    pub async fn open(spec: &KeySpec) -> Result<Self, KeyError> {
-        Ok(Self(Key(spec.open().await?)))
-    }
-
-    /// Whose word it is.
-    pub fn address(&self) -> Address {
-        self.0.address()
-    }
-
     /// Signs typed data whose digest is `digest`, and checks what comes back.
     pub async fn sign(&self, typed: &TypedData, digest: &B256) -> Result<Signature, KeyError> {
         self.0.sign_typed_data(typed, digest).await
@@ -200,26 +170,6 @@ impl AttestationKey {
 }
 
 impl GasKey {
-    /// Opens a key where it is.
-    pub async fn open(spec: &KeySpec) -> Result<Self, KeyError> {
-        Ok(Self(Key(spec.open().await?)))
-    }
-
-    /// A key in an encrypted version 3 keystore, as `geth` and `cast wallet` write them.
-    pub fn from_keystore(keystore: &Path, password: &Path) -> Result<Self, KeyError> {
-        Ok(Self::from_signer(keystore::decrypt(keystore, password)?))
-    }
-
-    /// A wallet that speaks alloy's traits.
-    pub fn from_signer(signer: impl Wallet) -> Self {
-        Self(Key(Arc::new(signer)))
-    }
-
-    /// Whose ether is spent.
-    pub fn address(&self) -> Address {
-        self.0.address()
-    }
-
     /// Signs a transaction. Asks for the transaction rather than its hash, as above.
     pub async fn sign(&self, mut transaction: TxEip1559) -> Result<TxEnvelope, KeyError> {
         let hash = transaction.signature_hash();
@@ -266,8 +216,30 @@ impl Key {
     }
 }
 
-macro_rules! show_address_only {
+macro_rules! keys {
     ($($name:ident),+) => {$(
+        impl $name {
+            /// Opens a key where it is.
+            pub async fn open(spec: &KeySpec) -> Result<Self, KeyError> {
+                Ok(Self(Key(spec.open().await?)))
+            }
+
+            /// A key in an encrypted version 3 keystore, as `geth` and `cast wallet` write them.
+            pub fn from_keystore(keystore: &Path, password: &Path) -> Result<Self, KeyError> {
+                Ok(Self::from_signer(keystore::decrypt(keystore, password)?))
+            }
+
+            /// A wallet that speaks alloy's traits.
+            pub fn from_signer(signer: impl Wallet) -> Self {
+                Self(Key(Arc::new(signer)))
+            }
+
+            /// The key's address: all that is ever shown of it.
+            pub fn address(&self) -> Address {
+                self.0.address()
+            }
+        }
+
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}({})", stringify!($name), self.address())
@@ -276,7 +248,7 @@ macro_rules! show_address_only {
     )+};
 }
 
-show_address_only!(RatingSigner, AttestationKey, GasKey);
+keys!(RatingSigner, AttestationKey, GasKey);
 
 fn check(signature: &Signature, hash: &B256, signer: Address) -> Result<(), KeyError> {
     let found = signature.recover_address_from_prehash(hash).ok();
