@@ -336,12 +336,13 @@ CREATE TABLE read_model.feed (
     -- Its key, in words: `9` (storage position), `chain:block hash:log index`,
     -- `chain:oracle:entity key:seq`.
     subject     text     NOT NULL,
-    -- Of a publication: its status then. Empty otherwise.
+    -- Of a publication: its status then. Of a slash: provisional, final or reverted. Else empty.
     status      text     NOT NULL DEFAULT '',
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
--- A publication may be included, taken back and included again: that is told each time.
-CREATE UNIQUE INDEX feed_once ON read_model.feed (kind, subject) WHERE kind < 3;
+-- A slash or a publication may be seen, taken back and seen again: that is told each time.
+CREATE UNIQUE INDEX feed_once ON read_model.feed (subject) WHERE kind = 1;
+CREATE INDEX feed_of_slashes ON read_model.feed (subject, position) WHERE kind = 2;
 
 CREATE FUNCTION read_model.tell_of_feed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

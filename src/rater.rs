@@ -25,7 +25,7 @@ use sqlx::PgConnection;
 use crate::event_store::{
     self, AppendError, Appender, EventStore, Extension, FoldError, ReadError, own_fact,
 };
-use crate::projection::{ReadModel, feed};
+use crate::projection::{ReadModel, feed, provisional};
 use crate::rating::{Engine, Observer, RatingError};
 
 /// Tag of `Event::Restated`.
@@ -305,8 +305,9 @@ impl Rater {
             .iter()
             .map(|(id, chain)| (*id, chain.unmapped_logs))
             .collect();
-        let writer = &mut live.engine.observer;
         let mut appender = self.store.begin_append().await?;
+        let ahead = self.store.provisional_facts(&log.finalized).await?;
+        let writer = &mut live.engine.observer;
         let found = read_checkpoint(appender.connection(), self.methodology.hash()).await?;
         let actions = std::mem::take(&mut writer.actions);
         if found != writer.read {
@@ -336,7 +337,10 @@ impl Rater {
             writer.read_model.acted(action, position, revision);
         }
         let connection = appender.connection();
+        provisional::clear(connection).await?;
         writer.read_model.flush(connection).await?;
+        provisional::write(connection, live.engine.state(), &ahead).await?;
+        let writer = &mut live.engine.observer;
         feed::write(connection).await?;
         write_reports(connection, &std::mem::take(&mut writer.reports)).await?;
         write_chains(connection, &unmapped).await?;

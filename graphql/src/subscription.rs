@@ -36,13 +36,37 @@ pub(crate) struct RatingActionMessage {
     pub rating_action: Option<RatingAction>,
 }
 
-/// A slash.
+/// How far a slash has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub(crate) enum SlashingStatus {
+    /// Its block is not final: a reorganisation may still take it back.
+    Provisional,
+    /// Its block is final.
+    Final,
+    /// Its block was taken back.
+    Reverted,
+}
+
+impl SlashingStatus {
+    fn from_word(word: &str) -> Result<Self, ApiError> {
+        match word {
+            "provisional" => Ok(Self::Provisional),
+            "final" => Ok(Self::Final),
+            "reverted" => Ok(Self::Reverted),
+            _ => Err(ApiError::Corrupt("a slash of unknown status")),
+        }
+    }
+}
+
+/// A slash that was seen, became final or was taken back.
 #[derive(Debug, Clone, SimpleObject)]
 pub(crate) struct SlashingMessage {
     /// The place to resume from after it.
     pub position: FeedPosition,
     /// Whether it had been there before the subscription began.
     pub is_replay: bool,
+    /// What became of it. The slash tells how it stands now.
+    pub status: SlashingStatus,
     /// What happened. Null when its block was taken back since.
     pub slashing: Option<SlashingEvent>,
 }
@@ -117,7 +141,7 @@ impl Subscription {
         Ok(stream::iter(messages))
     }
 
-    /// What is slashed.
+    /// What is slashed: when it is seen, again when it is final, and if it is taken back.
     async fn slashings(
         &self,
         ctx: &Context<'_>,
@@ -133,6 +157,7 @@ impl Subscription {
             messages.push(SlashingMessage {
                 position: line.position,
                 is_replay: line.is_replay,
+                status: SlashingStatus::from_word(&line.status)?,
                 slashing: SlashingEvent::by_id(ctx, &scope, key).await?,
             });
         }

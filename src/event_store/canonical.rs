@@ -7,6 +7,7 @@
 //! store is read as it is, the order is checked, and only if it does not hold does Postgres sort.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use alloy::primitives::B256;
 use assay_domain::event::OWN_EVENTS_FROM;
@@ -16,6 +17,9 @@ use super::codec::{CANONICAL_GENESIS, Preimage, Row};
 use super::postgres::{EventStore, read_head};
 use super::read::{Corruption, FoldError, ReadError};
 use super::walk::{Check, Snapshot, Stop};
+
+/// Tag of `Event::OperatorSlashed`.
+const SLASH: u8 = 34;
 
 /// A canonical fact with its place in both orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +94,43 @@ impl EventStore {
         Ok(())
     }
 
+    /// The facts that stand above what is final, in the order of each chain. Empty unless there
+    /// is a slash among them: that is what is shown before it is final.
+    pub async fn provisional_facts(
+        &self,
+        finalized: &BTreeMap<ChainId, u64>,
+    ) -> Result<Vec<Fact>, ReadError> {
+        let mut snapshot = Snapshot::begin(&self.pool).await?;
+        let mut facts = Vec::new();
+        for (chain_id, number) in finalized {
+            let above = format!(
+                "kind < 200 AND chain_id = {chain_id} AND block_number > {number}
+                 AND NOT EXISTS (SELECT FROM event_store.orphans o
+                     WHERE o.chain_id = events.chain_id AND o.block_hash = events.block_hash)"
+            );
+            let slash = format!(
+                "SELECT EXISTS (SELECT FROM event_store.events WHERE {above} AND kind = {SLASH})"
+            );
+            let is_any: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(slash))
+                .fetch_one(snapshot.connection())
+                .await?;
+            if !is_any {
+                continue;
+            }
+            let each = |row: &Row<'_>| {
+                facts.push(row.to_fact().map_err(|bad| Stop::Corrupt(bad.into()))?);
+                Ok::<(), Stop<Infallible>>(())
+            };
+            let sorted = format!("{above} ORDER BY block_number, log_index");
+            snapshot.select(&sorted, each).await.map_err(|error| match error {
+                FoldError::Read(error) => error,
+                FoldError::Apply(never) => match never {},
+            })?;
+        }
+        snapshot.end().await?;
+        Ok(facts)
+    }
+
     /// The facts of one kind that stand, in the order of the chain. Final or not is not asked.
     pub(super) async fn standing_of_kind(
         &self,
@@ -104,9 +145,9 @@ impl EventStore {
                  WHERE o.chain_id = events.chain_id AND o.block_hash = events.block_hash)
              ORDER BY block_number, log_index"
         );
-        let each = |row: &super::codec::Row<'_>| {
+        let each = |row: &Row<'_>| {
             apply(row.to_fact().map_err(|bad| Stop::Corrupt(bad.into()))?);
-            Ok::<(), Stop<std::convert::Infallible>>(())
+            Ok::<(), Stop<Infallible>>(())
         };
         snapshot.select(&standing, each).await.map_err(|error| match error {
             FoldError::Read(error) => error,
@@ -259,7 +300,7 @@ impl Standing {
             .select(&reorgs, |row| {
                 let fact = row.to_fact().map_err(|bad| Stop::Corrupt(bad.into()))?;
                 note_reorg(&fact, &mut orphans);
-                Ok::<(), Stop<std::convert::Infallible>>(())
+                Ok::<(), Stop<Infallible>>(())
             })
             .await;
         match read {

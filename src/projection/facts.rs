@@ -6,7 +6,11 @@ use assay_domain::state::{ChainState, Membership, Slash};
 use assay_domain::{AvsId, Fact, OperatorId, OperatorSetId, RatedEntity, StrategyId};
 
 use super::ReadModel;
-use super::copy::bytes_item;
+use super::copy::{TableRows, bytes_item};
+
+pub(super) const SLASHING_COLUMNS: &str = "position, is_provisional, chain_id, block_number, block_time, block_hash, tx_hash, log_index, \
+     operator, avs, operator_set_id, strategies, wad_slashed, allocation_slashed, \
+     redistribution_recipient, incident, description";
 
 impl ReadModel {
     /// Writes down what a fact changed. `chain` is the state of its chain after the fact.
@@ -66,7 +70,9 @@ impl ReadModel {
             }
             Event::OperatorSlashed { .. } => {
                 if let Some(slash) = chain.slashes.last() {
-                    self.write_slash(fact, chain, Some(position), slash);
+                    let incident = self.incidents.get(&(fact.chain_id, slash.incident)).copied();
+                    let place = incident.map(|incident| (position, incident));
+                    write_slash(&mut self.tables.slashing_events, fact, chain, slash, place);
                 }
             }
             _ => {}
@@ -250,42 +256,40 @@ impl ReadModel {
             .text(&format!("{sign}{shares}"))
             .end();
     }
+}
 
-    fn write_slash(
-        &mut self,
-        fact: &Fact,
-        chain: &ChainState,
-        position: Option<u64>,
-        slash: &Slash,
-    ) {
-        let Event::OperatorSlashed { description, .. } = &fact.event else { return };
-        let recipient = chain
-            .operator_sets
-            .get(&slash.operator_set)
-            .and_then(|set| set.redistribution_recipient);
-        let incident = self.incidents.get(&(fact.chain_id, slash.incident)).copied();
-        let each = || slash.strategies.iter();
-        self.tables
-            .slashing_events
-            .optional(position, |row, position| row.integer(position))
-            .boolean(position.is_none())
-            .integer(fact.chain_id)
-            .integer(fact.block.number)
-            .integer(fact.block.timestamp)
-            .bytes(fact.block.hash.as_slice())
-            .bytes(fact.tx_hash.as_slice())
-            .integer(fact.log_index)
-            .bytes(slash.operator.0.as_slice())
-            .bytes(slash.operator_set.avs.0.as_slice())
-            .integer(slash.operator_set.id)
-            .array(each().map(|found| bytes_item(found.strategy.0.as_slice())))
-            .array(each().map(|found| found.wad_slashed.to_string()))
-            .array(each().map(|found| {
+/// Writes a slash; `place` is its canonical position and that of its incident, once it is final.
+pub(super) fn write_slash(
+    rows: &mut TableRows,
+    fact: &Fact,
+    chain: &ChainState,
+    slash: &Slash,
+    place: Option<(u64, u64)>,
+) {
+    let Event::OperatorSlashed { description, .. } = &fact.event else { return };
+    let recipient =
+        chain.operator_sets.get(&slash.operator_set).and_then(|set| set.redistribution_recipient);
+    let each = || slash.strategies.iter();
+    rows.optional(place, |row, (position, _)| row.integer(position))
+        .boolean(place.is_none())
+        .integer(fact.chain_id)
+        .integer(fact.block.number)
+        .integer(fact.block.timestamp)
+        .bytes(fact.block.hash.as_slice())
+        .bytes(fact.tx_hash.as_slice())
+        .integer(fact.log_index)
+        .bytes(slash.operator.0.as_slice())
+        .bytes(slash.operator_set.avs.0.as_slice())
+        .integer(slash.operator_set.id)
+        .array(each().map(|found| bytes_item(found.strategy.0.as_slice())))
+        .array(each().map(|found| found.wad_slashed.to_string()))
+        .array(
+            each().map(|found| {
                 found.allocation_slashed.map_or("NULL".to_owned(), |wad| wad.to_string())
-            }))
-            .optional(recipient, |row, who| row.bytes(who.as_slice()))
-            .optional(incident, |row, position| row.integer(position))
-            .text(&description.to_string())
-            .end();
-    }
+            }),
+        )
+        .optional(recipient, |row, who| row.bytes(who.as_slice()))
+        .optional(place, |row, (_, incident)| row.integer(incident))
+        .text(&description.to_string())
+        .end();
 }

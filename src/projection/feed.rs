@@ -5,7 +5,8 @@
 
 use sqlx::PgConnection;
 
-/// Adds a line for each rating action and slash that has none yet. A trigger tells who listens.
+/// Adds a line for each rating action that has none yet, and for each slash that is seen, becomes
+/// final or is taken back. A trigger tells who listens.
 pub async fn write(connection: &mut PgConnection) -> sqlx::Result<()> {
     append(
         connection,
@@ -16,11 +17,21 @@ pub async fn write(connection: &mut PgConnection) -> sqlx::Result<()> {
                 SELECT subject::bigint FROM read_model.feed WHERE kind = 1
                 ORDER BY position DESC LIMIT 1), 0)
          UNION ALL
-         SELECT 2, chain_id || ':0x' || encode(block_hash, 'hex') || ':' || log_index, '',
-                0, coalesce(position, 0)
-           FROM read_model.slashing_events s WHERE NOT EXISTS (
-                SELECT FROM read_model.feed f WHERE f.kind = 2 AND f.subject =
-                    s.chain_id || ':0x' || encode(s.block_hash, 'hex') || ':' || s.log_index)",
+         SELECT 2, subject, status, place, nth FROM (
+             SELECT chain_id || ':0x' || encode(block_hash, 'hex') || ':' || log_index AS subject,
+                    CASE WHEN is_provisional THEN 'provisional' ELSE 'final' END AS status,
+                    CASE WHEN is_provisional THEN block_number ELSE 0 END AS place,
+                    coalesce(position, log_index) AS nth
+               FROM read_model.slashing_events
+             UNION ALL
+             SELECT DISTINCT subject, 'reverted', -1, 0 FROM read_model.feed f
+              WHERE kind = 2 AND status = 'provisional' AND NOT EXISTS (
+                    SELECT FROM read_model.slashing_events s WHERE f.subject =
+                    s.chain_id || ':0x' || encode(s.block_hash, 'hex') || ':' || s.log_index)
+         ) now WHERE status IS DISTINCT FROM (
+             SELECT told.status FROM read_model.feed told
+              WHERE told.kind = 2 AND told.subject = now.subject
+              ORDER BY told.position DESC LIMIT 1)",
     )
     .await
 }

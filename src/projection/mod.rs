@@ -7,6 +7,7 @@ mod copy;
 mod facts;
 pub mod feed;
 mod lrt;
+pub mod provisional;
 pub mod publications;
 mod ratings;
 
@@ -73,12 +74,7 @@ impl Tables {
             assessments: TableRows::new("assessments", ratings::ASSESSMENT_COLUMNS),
             rating_points: TableRows::new("rating_points", ratings::POINT_COLUMNS),
             rating_actions: TableRows::new("rating_actions", ratings::ACTION_COLUMNS),
-            slashing_events: TableRows::new(
-                "slashing_events",
-                "position, is_provisional, chain_id, block_number, block_time, block_hash, \
-                 tx_hash, log_index, operator, avs, operator_set_id, strategies, wad_slashed, \
-                 allocation_slashed, redistribution_recipient, incident, description",
-            ),
+            slashing_events: TableRows::new("slashing_events", facts::SLASHING_COLUMNS),
             slashed_shares: TableRows::new(
                 "slashed_shares",
                 "chain_id, avs, operator_set_id, slash_id, strategy, position, block_number, \

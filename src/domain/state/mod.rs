@@ -15,6 +15,7 @@ pub mod staker;
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::Address;
 use alloy_primitives::map::FbBuildHasher;
 use alloy_primitives::map::indexmap::IndexMap;
 
@@ -92,7 +93,7 @@ pub struct Avs {
     /// Where its metadata is said to be.
     pub metadata_uri: Option<UntrustedText>,
     /// The contract that admits operators.
-    pub registrar: Option<alloy_primitives::Address>,
+    pub registrar: Option<Address>,
     /// Operators registered through the older AVSDirectory, without slashable stake.
     pub directory_operators: u64,
 }
@@ -271,6 +272,33 @@ impl ChainState {
     fn operator_set(&mut self, set: OperatorSetId, fact: &Fact) -> &mut OperatorSet {
         self.avss.entry(set.avs).or_default();
         self.operator_sets.entry(set).or_insert_with(|| OperatorSet::seen_at(fact.block))
+    }
+
+    /// As much of this state as the slashes among some further facts need to be folded: the
+    /// operators, sets and allocations that those facts name. For what is not final and must not
+    /// touch the state itself.
+    #[must_use]
+    pub fn around(&self, facts: &[Fact]) -> Self {
+        let mut part = Self { block_number: self.block_number, time: self.time, ..Self::default() };
+        for subjects in facts.iter().map(|fact| fact.event.subjects()) {
+            if let Some((id, set)) =
+                subjects.operator_set.and_then(|id| Some((id, self.operator_sets.get(&id)?)))
+            {
+                part.operator_sets.entry(id).or_insert_with(|| set.clone());
+            }
+            let Some((id, operator)) =
+                subjects.operator.and_then(|id| Some((id, self.operators.get(&id)?)))
+            else {
+                continue;
+            };
+            if part.operators.insert(id, operator.clone()).is_none() {
+                let none = OperatorSetId { avs: AvsId(Address::ZERO), id: 0 };
+                let from = (id, none, StrategyId(Address::ZERO));
+                let its = self.allocations.range(from..).take_while(|(key, _)| key.0 == id);
+                part.allocations.extend(its.map(|(key, allocation)| (*key, *allocation)));
+            }
+        }
+        part
     }
 
     /// Everything on this chain that can carry a rating, in order.
