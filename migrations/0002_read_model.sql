@@ -331,17 +331,28 @@ CREATE INDEX publications_by_entity ON read_model.publications (entity_key, seq)
 -- the rows it names when the tables above are written anew.
 CREATE TABLE read_model.feed (
     position    bigint   PRIMARY KEY CHECK (position > 0),
-    -- 1 rating action, 2 slash, 3 publication.
+    -- 1 rating action, 2 slash, 3 publication, 4 publication that has grown stale.
     kind        smallint NOT NULL,
     -- Its key, in words: `9` (storage position), `chain:block hash:log index`,
-    -- `chain:oracle:entity key:seq`.
+    -- `chain:oracle:entity key:seq` (of both kinds).
     subject     text     NOT NULL,
     -- Of a publication: its status then. Empty otherwise.
     status      text     NOT NULL DEFAULT '',
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 -- A publication may be included, taken back and included again: that is told each time.
-CREATE UNIQUE INDEX feed_once ON read_model.feed (kind, subject) WHERE kind < 3;
+CREATE UNIQUE INDEX feed_once ON read_model.feed (kind, subject) WHERE kind <> 3;
+
+-- How far each webhook has been told, by its name in the operator's file.
+CREATE TABLE read_model.webhooks (
+    name          text        PRIMARY KEY,
+    -- Line of the feed up to which its receiver has taken everything.
+    position      bigint      NOT NULL,
+    -- When it last took something.
+    delivered_at  timestamptz,
+    -- Since when it takes nothing; NULL: all is well.
+    failing_since timestamptz
+);
 
 CREATE FUNCTION read_model.tell_of_feed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

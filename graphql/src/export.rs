@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::error::ApiError;
 use crate::execute::{Question, answer};
 use crate::http::{KEPT_BRIEFLY, KEPT_FOREVER, Shared};
-use crate::transport::etag;
+use crate::transport::{etag, known};
 
 /// A table that can be had whole.
 struct Table {
@@ -234,7 +234,7 @@ pub(crate) async fn ask(
     query: &str,
     variables: Map<String, Value>,
 ) -> Result<Answered, Response> {
-    let question = Question { query: query.to_owned(), operation_name: None, variables };
+    let question = Question { query: query.to_owned(), variables, ..Question::default() };
     let answer = answer(pool, question).await;
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     match body.get("errors") {
@@ -286,11 +286,11 @@ pub(crate) async fn rating(
     }
     let body = json!({ "position": answered.position, "entity": entity }).to_string();
     let tag = etag(body.as_bytes());
-    let head = [(CACHE_CONTROL, cache_control(answered.is_settled)), (ETAG, tag.clone())];
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == tag) {
-        return (StatusCode::NOT_MODIFIED, head).into_response();
+    let kept = [(CACHE_CONTROL, cache_control(answered.is_settled))];
+    if let Some(known) = known(&headers, &tag) {
+        return (StatusCode::NOT_MODIFIED, kept, [(ETAG, known)]).into_response();
     }
-    (head, [(CONTENT_TYPE, "application/json")], body).into_response()
+    (kept, [(ETAG, tag)], [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// How rows are written.

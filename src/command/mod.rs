@@ -16,6 +16,7 @@ mod oracle;
 mod progress;
 mod query;
 mod run;
+mod serving;
 mod story;
 mod stress;
 mod table;
