@@ -23,9 +23,8 @@ pub static RATING_RUN_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
 /// Tries to deliver webhooks, by what became of them.
 pub static WEBHOOK_DELIVERIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Tries to deliver a webhook, by what became of them";
-    let made =
-        register_int_counter_vec!("assay_webhook_deliveries_total", help, &["status"])
-            .expect("the name is registered once");
+    let made = register_int_counter_vec!("assay_webhook_deliveries_total", help, &["status"])
+        .expect("the name is registered once");
     for status in ["delivered", "failed"] {
         made.with_label_values(&[status]).inc_by(0);
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 use sqlx::PgPool;
 
+use crate::arrange::Shape;
 use crate::error::{ApiError, annotate};
 use crate::limit::{self, ERRORS_MAX, REQUEST_SECONDS_MAX};
 use crate::query::Query;
@@ -95,6 +96,7 @@ pub(crate) async fn answer(pool: &PgPool, question: Question) -> Answer {
 /// A request that may be run.
 pub(crate) struct Prepared {
     request: Request,
+    shape: Shape,
     /// What it costs, in points.
     pub(crate) cost: u64,
 }
@@ -122,7 +124,7 @@ pub(crate) fn prepare(question: Question) -> Result<Prepared, Answer> {
         request = request.operation_name(name);
     }
     request.set_parsed_query(admitted.document);
-    Ok(Prepared { request, cost: admitted.cost })
+    Ok(Prepared { request, shape: admitted.shape, cost: admitted.cost })
 }
 
 /// Runs a request that was checked.
@@ -131,7 +133,10 @@ pub(crate) async fn run(pool: &PgPool, prepared: Prepared) -> Answer {
     let request = prepared.request.data(session.clone());
     let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);
     match tokio::time::timeout(allowed, schema().execute(request)).await {
-        Ok(response) => finish(response, &session, prepared.cost).await,
+        Ok(mut response) => {
+            prepared.shape.arrange(&mut response.data);
+            finish(response, &session, prepared.cost).await
+        }
         Err(_) => {
             let cause = ApiError::Timeout { seconds: REQUEST_SECONDS_MAX };
             Answer::refused(cause, Outcome::TimedOut)

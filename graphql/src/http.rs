@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_graphql_axum::GraphQLProtocol;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Query, Request, State};
 use axum::http::header::{
@@ -17,6 +17,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use futures_util::StreamExt as _;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -30,7 +31,8 @@ use crate::execute::{Answer, Outcome, Question, prepare, run, sdl};
 use crate::export;
 use crate::graphiql;
 use crate::limit::{
-    BODY_BYTES_MAX, BODY_SECONDS_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX, REQUEST_SECONDS_MAX,
+    BODY_BYTES_DISCARDED, BODY_BYTES_MAX, BODY_SECONDS_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX,
+    REQUEST_SECONDS_MAX,
 };
 use crate::live::{Live, Payer};
 use crate::metrics;
@@ -230,10 +232,26 @@ async fn read(request: Request) -> Result<Question, Unread> {
     }
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     check_content_type(content_type).map_err(Unread::Malformed)?;
-    let body = to_bytes(request.into_body(), BODY_BYTES_MAX);
+    let body = whole(request.into_body());
     let body = tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), body).await;
-    let body: Bytes = body.map_err(|_| Unread::TooSlow)?.map_err(|_| Unread::TooLarge)?;
+    let body = body.map_err(|_| Unread::TooSlow)??;
     question_of_body(&body).map_err(Unread::Malformed)
+}
+
+/// Reads a body. Some of what is too much is read and thrown away: a client that is still sending
+/// would not hear why it is refused.
+async fn whole(body: Body) -> Result<Vec<u8>, Unread> {
+    let (mut parts, mut bytes, mut read) = (body.into_data_stream(), Vec::new(), 0_usize);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| Unread::Malformed(Malformed::Body))?;
+        read = read.saturating_add(part.len());
+        match read {
+            ..=BODY_BYTES_MAX => bytes.extend_from_slice(&part),
+            ..=BODY_BYTES_DISCARDED => bytes.clear(),
+            _ => break,
+        }
+    }
+    if read > BODY_BYTES_MAX { Err(Unread::TooLarge) } else { Ok(bytes) }
 }
 
 fn refused(unread: Unread, media: Media) -> Response {

@@ -7,6 +7,7 @@
 
 mod action;
 mod allocation;
+mod arrange;
 mod atom;
 mod attribution;
 mod avs;
@@ -23,9 +24,10 @@ mod limit;
 mod listen;
 mod live;
 mod lrt;
-mod operator;
 mod metrics;
+mod operator;
 mod page;
+mod parquet;
 mod persisted;
 mod publication;
 mod query;

@@ -15,10 +15,13 @@ use async_graphql::parser::types::{
 use async_graphql::parser::{Positioned, parse_query};
 use async_graphql::{Name, Value, Variables};
 
+use crate::arrange::Shape;
 use crate::error::ApiError;
 
 /// Bytes of a request body. The largest saved operation has 1 kB, introspection 2 kB.
 pub const BODY_BYTES_MAX: usize = 100_000;
+/// Bytes of a body too large that are still read, so that its sender hears of it.
+pub const BODY_BYTES_DISCARDED: usize = 4_000_000;
 /// Seconds within which a body must be here: a client that drips bytes holds a connection no longer.
 pub const BODY_SECONDS_MAX: u64 = 5;
 /// Seconds within which the head of a request must be here, the wait for the next one included.
@@ -98,6 +101,8 @@ pub(crate) struct Admitted {
     pub(crate) cost: u64,
     /// What the chosen operation is.
     pub(crate) kind: OperationType,
+    /// Its fields, in order.
+    pub(crate) shape: Shape,
 }
 
 /// Parses a document if it is within all limits.
@@ -133,7 +138,8 @@ pub(crate) fn admit(
             dearest: gauge.dearest(&operation.selection_set.node)?,
         });
     }
-    Ok(Admitted { cost: measure.cost, kind: operation.ty, document })
+    let shape = Shape::of(&operation.selection_set.node, &document.fragments);
+    Ok(Admitted { cost: measure.cost, kind: operation.ty, shape, document })
 }
 
 fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), ApiError> {

@@ -156,8 +156,8 @@ pub(crate) async fn text(shared: &Shared) -> String {
     let help = "Logs of our contracts kept without being understood";
     family(&mut text, "assay_unmapped_logs", "gauge", help, unmapped);
     let open = "{ slashings(where: { isOpen: true }) { totalCount } }";
-    let answer: Value = serde_json::from_str(&execute(pool, open, Value::Null).await)
-        .unwrap_or_default();
+    let answer: Value =
+        serde_json::from_str(&execute(pool, open, Value::Null).await).unwrap_or_default();
     let open = answer.pointer("/data/slashings/totalCount").map(|count| ("", count));
     let help = "Slashes of which not all is burnt or handed over yet";
     family(&mut text, "assay_open_slashings", "gauge", help, open);

@@ -75,7 +75,11 @@ impl Registered {
         }
         question.query = match SAVED.get(&named) {
             Some(text) => (*text).to_owned(),
-            None => self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&named)
+            None => self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&named)
                 .map(|text| text.to_string())
                 .ok_or(ApiError::UnknownDocument)?,
         };

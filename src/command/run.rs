@@ -153,7 +153,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let publications: Vec<Publication> =
         duties.iter().filter_map(|duty| duty.publication(&peers)).collect();
     let is_publishing = !publications.is_empty();
-    let api = args.serving.api()?;
+    let api = args.serving.quotas.api()?;
     let webhooks = args.serving.webhooks()?;
     let follower = args.source.connect().await?;
     let open = database.open().await?;

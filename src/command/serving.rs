@@ -24,7 +24,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const STALE_INTERVAL: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
-pub(super) struct ServingArgs {
+pub(super) struct QuotaArgs {
     /// TOML with the hashes of API keys and what each may ask for (docs/OPERATIONS.md).
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
@@ -32,6 +32,12 @@ pub(super) struct ServingArgs {
     /// Give it only if every request comes through that proxy.
     #[arg(long, value_name = "NAME")]
     client_header: Option<HeaderName>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServingArgs {
+    #[command(flatten)]
+    pub(super) quotas: QuotaArgs,
     /// TOML with those who are told of rating actions, slashes and stale feeds
     /// (docs/OPERATIONS.md).
     #[arg(long, value_name = "FILE")]
@@ -54,7 +60,7 @@ struct Key {
     points_per_hour: NonZeroU32,
 }
 
-impl ServingArgs {
+impl QuotaArgs {
     /// What the API is told of itself.
     pub(super) fn api(&self) -> anyhow::Result<ApiConfig> {
         let file = match &self.api_keys {
@@ -75,7 +81,9 @@ impl ServingArgs {
             ..ApiConfig::default()
         })
     }
+}
 
+impl ServingArgs {
     /// Who is told.
     pub(super) fn webhooks(&self) -> anyhow::Result<Vec<Arc<Webhook>>> {
         let Some(path) = &self.webhooks else { return Ok(Vec::new()) };

@@ -49,7 +49,7 @@ async fn feed_end(pool: &PgPool) -> i64 {
         .unwrap()
 }
 
-pub(super) async fn node(script: &'static str, arguments: Vec<String>) -> Value {
+pub(crate) async fn node(script: &'static str, arguments: Vec<String>) -> Value {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut command = tokio::process::Command::from(node::check(script, &arguments));
     let output = command.stderr(Stdio::inherit()).kill_on_drop(true).output().await.unwrap();
