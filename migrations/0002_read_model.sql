@@ -331,10 +331,10 @@ CREATE INDEX publications_by_entity ON read_model.publications (entity_key, seq)
 -- the rows it names when the tables above are written anew.
 CREATE TABLE read_model.feed (
     position    bigint   PRIMARY KEY CHECK (position > 0),
-    -- 1 rating action, 2 slash, 3 publication.
+    -- 1 rating action, 2 slash, 3 publication, 4 publication that has grown stale.
     kind        smallint NOT NULL,
     -- Its key, in words: `9` (storage position), `chain:block hash:log index`,
-    -- `chain:oracle:entity key:seq`.
+    -- `chain:oracle:entity key:seq` (of both kinds).
     subject     text     NOT NULL,
     -- Of a publication: its status then. Of a slash: provisional, final or reverted. Else empty.
     status      text     NOT NULL DEFAULT '',
@@ -342,7 +342,19 @@ CREATE TABLE read_model.feed (
 );
 -- A slash or a publication may be seen, taken back and seen again: that is told each time.
 CREATE UNIQUE INDEX feed_once ON read_model.feed (subject) WHERE kind = 1;
+CREATE UNIQUE INDEX feed_stale_once ON read_model.feed (subject) WHERE kind = 4;
 CREATE INDEX feed_of_slashes ON read_model.feed (subject, position) WHERE kind = 2;
+
+-- How far each webhook has been told, by its name in the operator's file.
+CREATE TABLE read_model.webhooks (
+    name          text        PRIMARY KEY,
+    -- Line of the feed up to which its receiver has taken everything.
+    position      bigint      NOT NULL,
+    -- When it last took something.
+    delivered_at  timestamptz,
+    -- Since when it takes nothing; NULL: all is well.
+    failing_since timestamptz
+);
 
 CREATE FUNCTION read_model.tell_of_feed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

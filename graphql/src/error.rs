@@ -72,6 +72,18 @@ pub enum ApiError {
     /// The database cannot be reached or too many requests run at once. Retry with back-off.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// A client has spent its points. Wait, ask for less, or use an API key.
+    #[error("the points of this hour are spent; the next ones come in {seconds} s")]
+    RateLimited {
+        /// Seconds until as much as was asked for can be asked for again.
+        seconds: u64,
+    },
+    /// An Authorization header with a key that nobody has.
+    #[error("the API key is unknown")]
+    UnknownKey,
+    /// A document was named by an id that nobody has registered. Send it with its id once.
+    #[error("PersistedQueryNotFound")]
+    UnknownDocument,
     /// A row says what it cannot say. A bug: the read model has to be rebuilt.
     #[error("the read model is corrupt: {0}")]
     Corrupt(&'static str),
@@ -93,6 +105,9 @@ impl ApiError {
             Self::BeforeFirstPosition(_) => "BEFORE_FIRST_POSITION",
             Self::Timeout { .. } => "TIMEOUT",
             Self::Unavailable(_) => "UNAVAILABLE",
+            Self::RateLimited { .. } => "RATE_LIMITED",
+            Self::UnknownKey => "UNAUTHENTICATED",
+            Self::UnknownDocument => "PERSISTED_QUERY_NOT_FOUND",
             Self::Corrupt(_) => "INTERNAL",
         }
     }
@@ -119,6 +134,15 @@ impl ApiError {
                 "snapshot(asOf: { position: \"1\" }) tells where the record begins".to_owned()
             }
             Self::Timeout { .. } => "ask for smaller pages".to_owned(),
+            Self::RateLimited { .. } => {
+                "an API key in the header Authorization: Bearer has points of its own".to_owned()
+            }
+            Self::UnknownKey => {
+                "send Authorization: Bearer and the key, or leave the header out".to_owned()
+            }
+            Self::UnknownDocument => {
+                "send the document and its id once; /v1/operations lists what is saved".to_owned()
+            }
             Self::Unavailable(_) => "retry in a few seconds".to_owned(),
             Self::ValidationFailed(_) => "the schema is at /schema.graphql".to_owned(),
             Self::ParseFailed(_) | Self::BadArgument(_) | Self::Corrupt(_) => return None,

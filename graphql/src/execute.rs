@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::{Map, json};
 use sqlx::PgPool;
 
+use crate::arrange::Shape;
 use crate::error::{ApiError, annotate};
-use crate::limit::{self, REQUEST_SECONDS_MAX};
+use crate::limit::{self, ERRORS_MAX, REQUEST_SECONDS_MAX};
 use crate::query::Query;
 use crate::scope::{Scope, block_at};
 use crate::session::{Reader, Session};
@@ -44,7 +45,7 @@ pub async fn execute(pool: &PgPool, query: &str, variables: serde_json::Value) -
         serde_json::Value::Object(variables) => variables,
         _ => Map::new(),
     };
-    let question = Question { query: query.to_owned(), operation_name: None, variables };
+    let question = Question { query: query.to_owned(), variables, ..Question::default() };
     answer(pool, question).await.body
 }
 
@@ -52,6 +53,8 @@ pub async fn execute(pool: &PgPool, query: &str, variables: serde_json::Value) -
 #[derive(Debug, Default)]
 pub(crate) struct Question {
     pub(crate) query: String,
+    /// The SHA-256 of a document that is named, with or without its text beside it.
+    pub(crate) document_id: Option<String>,
     pub(crate) operation_name: Option<String>,
     pub(crate) variables: Map<String, serde_json::Value>,
 }
@@ -84,6 +87,22 @@ pub(crate) enum Outcome {
 
 /// Answers a request.
 pub(crate) async fn answer(pool: &PgPool, question: Question) -> Answer {
+    match prepare(question) {
+        Ok(prepared) => run(pool, prepared).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// A request that may be run.
+pub(crate) struct Prepared {
+    request: Request,
+    shape: Shape,
+    /// What it costs, in points.
+    pub(crate) cost: u64,
+}
+
+/// Checks a request against all limits that do not depend on who asks.
+pub(crate) fn prepare(question: Question) -> Result<Prepared, Answer> {
     let variables = Variables::from_value(graphql_object(question.variables));
     let name = question.operation_name.as_deref();
     let admitted = match limit::admit(&question.query, name, &variables) {
@@ -95,20 +114,29 @@ pub(crate) async fn answer(pool: &PgPool, question: Question) -> Answer {
                 _ => "there are only queries and subscriptions here",
             };
             let cause = ApiError::ValidationFailed(message.to_owned());
-            return Answer::refused(cause, Outcome::NotAQuery);
+            return Err(Answer::refused(cause, Outcome::NotAQuery));
         }
         Ok(admitted) => admitted,
-        Err(cause) => return Answer::refused(cause, Outcome::Refused),
+        Err(cause) => return Err(Answer::refused(cause, Outcome::Refused)),
     };
-    let session = Arc::new(Session::new(pool.clone()));
-    let mut request = Request::new(question.query).variables(variables).data(session.clone());
+    let mut request = Request::new(question.query).variables(variables);
     if let Some(name) = question.operation_name {
         request = request.operation_name(name);
     }
     request.set_parsed_query(admitted.document);
+    Ok(Prepared { request, shape: admitted.shape, cost: admitted.cost })
+}
+
+/// Runs a request that was checked.
+pub(crate) async fn run(pool: &PgPool, prepared: Prepared) -> Answer {
+    let session = Arc::new(Session::new(pool.clone()));
+    let request = prepared.request.data(session.clone());
     let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);
     match tokio::time::timeout(allowed, schema().execute(request)).await {
-        Ok(response) => finish(response, &session, admitted.cost).await,
+        Ok(mut response) => {
+            prepared.shape.arrange(&mut response.data);
+            finish(response, &session, prepared.cost).await
+        }
         Err(_) => {
             let cause = ApiError::Timeout { seconds: REQUEST_SECONDS_MAX };
             Answer::refused(cause, Outcome::TimedOut)
@@ -129,6 +157,7 @@ async fn finish(mut response: Response, session: &Session, cost: u64) -> Answer 
     let was_run = response.errors.is_empty()
         || response.data != Value::Null
         || response.errors.iter().any(|error| !error.path.is_empty());
+    response.errors.truncate(ERRORS_MAX);
     response.errors.iter_mut().for_each(annotate);
     let outcome = if was_run { outcome(&response) } else { Outcome::Refused };
     let is_settled = response.errors.is_empty() && session.is_settled();
@@ -177,10 +206,8 @@ fn outcome(response: &Response) -> Outcome {
 async fn extensions(reader: &mut Reader, scopes: &[Scope], cost: u64) -> serde_json::Value {
     let mut said = Map::new();
     if let Some(pin) = reader.known_pin().cloned() {
-        let position = match scopes {
-            [scope] => scope.position,
-            _ => pin.position,
-        };
+        // The latest: what an answer of the past says of itself must not grow with the log.
+        let position = scopes.iter().map(|scope| scope.position).max().unwrap_or(pin.position);
         // Without its block a position is still a position.
         let block = match position == pin.position {
             true => pin.block,

@@ -1,4 +1,4 @@
-//! For those who do not speak GraphQL: one rating as JSON, whole tables as CSV or JSON lines.
+//! For those who do not speak GraphQL: one rating as JSON, whole tables as CSV, JSON lines or Parquet.
 //!
 //! Every answer is that of a saved query at one position, page by page, so that an export holds
 //! what the API says and streams whatever its length.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -19,7 +19,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::error::ApiError;
 use crate::execute::{Question, answer};
 use crate::http::{KEPT_BRIEFLY, KEPT_FOREVER, Shared};
-use crate::transport::etag;
+use crate::parquet::Rows;
+use crate::transport::{etag, known};
 
 /// A table that can be had whole.
 struct Table {
@@ -234,7 +235,7 @@ pub(crate) async fn ask(
     query: &str,
     variables: Map<String, Value>,
 ) -> Result<Answered, Response> {
-    let question = Question { query: query.to_owned(), operation_name: None, variables };
+    let question = Question { query: query.to_owned(), variables, ..Question::default() };
     let answer = answer(pool, question).await;
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     match body.get("errors") {
@@ -286,30 +287,29 @@ pub(crate) async fn rating(
     }
     let body = json!({ "position": answered.position, "entity": entity }).to_string();
     let tag = etag(body.as_bytes());
-    let head = [(CACHE_CONTROL, cache_control(answered.is_settled)), (ETAG, tag.clone())];
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == tag) {
-        return (StatusCode::NOT_MODIFIED, head).into_response();
+    let kept = [(CACHE_CONTROL, cache_control(answered.is_settled))];
+    if let Some(known) = known(&headers, &tag) {
+        return (StatusCode::NOT_MODIFIED, kept, [(ETAG, known)]).into_response();
     }
-    (head, [(CONTENT_TYPE, "application/json")], body).into_response()
+    (kept, [(ETAG, tag)], [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// How rows are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Csv,
     JsonLines,
+    Parquet(Box<Rows>),
 }
 
-/// `GET /v1/export/{table}.csv` and `.jsonl`: a whole table at one position.
+/// `GET /v1/export/{table}.csv`, `.jsonl` and `.parquet`: a whole table at one position.
 pub(crate) async fn table(
     State(shared): State<Arc<Shared>>,
     Path(file): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Response {
-    let (name, format) = match file.rsplit_once('.') {
-        Some((name, "csv")) => (name, Format::Csv),
-        Some((name, "jsonl")) => (name, Format::JsonLines),
-        _ => return not_found("exports end in .csv or .jsonl"),
+    let (name, ending) = match file.rsplit_once('.') {
+        Some((name, ending)) if ["csv", "jsonl", "parquet"].contains(&ending) => (name, ending),
+        _ => return not_found("exports end in .csv, .jsonl or .parquet"),
     };
     let Some(table) = TABLES.iter().find(|table| table.name == name) else {
         let names = TABLES.iter().map(|table| table.name).collect::<Vec<_>>().join(", ");
@@ -325,13 +325,16 @@ pub(crate) async fn table(
     if first.data.pointer(table.list).is_none_or(Value::is_null) {
         return not_found("no entity of that slug was known");
     }
-    let ending = if format == Format::Csv { "csv" } else { "jsonl" };
+    let (format, content_type) = match ending {
+        "csv" => (Format::Csv, "text/csv; charset=utf-8"),
+        "jsonl" => (Format::JsonLines, "application/jsonl; charset=utf-8"),
+        _ => match Rows::new(table.columns.iter().map(|(name, _)| *name)) {
+            Ok(rows) => (Format::Parquet(Box::new(rows)), "application/vnd.apache.parquet"),
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        },
+    };
     let disposition =
         format!("attachment; filename=\"assay-{name}-at-{}.{ending}\"", first.position);
-    let content_type = match format {
-        Format::Csv => "text/csv; charset=utf-8",
-        Format::JsonLines => "application/jsonl; charset=utf-8",
-    };
     let head = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CACHE_CONTROL, cache_control(first.is_settled)),
@@ -359,34 +362,50 @@ struct Walk {
 }
 
 impl Walk {
-    /// All pages as text. An error ends the transfer short, so that no reader takes a part for
+    /// All pages. An error ends the transfer short, so that no reader takes a part for
     /// the whole.
     fn pages(self, first: Value) -> impl stream::Stream<Item = Result<Bytes, String>> {
         let mut head = String::new();
-        if self.format == Format::Csv {
+        if matches!(self.format, Format::Csv) {
             let names: Vec<&str> = self.table.columns.iter().map(|(name, _)| *name).collect();
             head = names.join(",") + "\r\n";
         }
         stream::unfold(Some((self, first, head)), async |state| {
-            let (walk, data, mut text) = state?;
+            let (mut walk, data, mut text) = state?;
             let page = data.pointer(walk.table.list).cloned().unwrap_or_default();
             for row in page["nodes"].as_array().into_iter().flatten() {
-                walk.write(row, &mut text);
+                if let Err(error) = walk.write(row, &mut text) {
+                    return Some((Err(error), None));
+                }
             }
             if page["pageInfo"]["hasNextPage"] != json!(true) {
-                return Some((Ok(Bytes::from(text)), None));
+                let last = match walk.format {
+                    Format::Parquet(rows) => rows.finish().map_err(|error| error.to_string()),
+                    _ => Ok(text.into_bytes()),
+                };
+                return Some((last.map(Bytes::from), None));
             }
             let after = &page["pageInfo"]["endCursor"];
             let variables = walk.asked.variables(None, Some(after));
             match ask(&walk.pool, walk.table.query, variables).await {
-                Ok(next) => Some((Ok(Bytes::from(text)), Some((walk, next.data, String::new())))),
+                Ok(next) => {
+                    let part = match &mut walk.format {
+                        Format::Parquet(rows) => rows.take(),
+                        _ => text.into_bytes(),
+                    };
+                    Some((Ok(Bytes::from(part)), Some((walk, next.data, String::new()))))
+                }
                 Err(_) => Some((Err("the export was cut short".to_owned()), None)),
             }
         })
     }
 
-    fn write(&self, row: &Value, text: &mut String) {
-        match self.format {
+    fn write(&mut self, row: &Value, text: &mut String) -> Result<(), String> {
+        match &mut self.format {
+            Format::Parquet(rows) => {
+                let cells = self.table.columns.iter().map(|(_, place)| row.pointer(place));
+                rows.push(cells).map_err(|error| error.to_string())?;
+            }
             Format::Csv => {
                 for (index, (_, place)) in self.table.columns.iter().enumerate() {
                     if index > 0 {
@@ -409,6 +428,7 @@ impl Walk {
                 text.push('\n');
             }
         }
+        Ok(())
     }
 }
 

@@ -1,21 +1,23 @@
 //! The server's routes: GraphQL at `/graphql`, a page to ask from, and what operations need.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_graphql_axum::GraphQLProtocol;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Query, Request, State};
 use axum::http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER,
     SEC_WEBSOCKET_KEY, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use futures_util::StreamExt as _;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -25,15 +27,21 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
-use crate::execute::{Answer, Outcome, Question, answer, sdl};
+use crate::execute::{Answer, Outcome, Question, prepare, run, sdl};
 use crate::export;
 use crate::graphiql;
-use crate::limit::{BODY_BYTES_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX, REQUEST_SECONDS_MAX};
-use crate::live::Live;
+use crate::limit::{
+    BODY_BYTES_DISCARDED, BODY_BYTES_MAX, BODY_SECONDS_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX,
+    REQUEST_SECONDS_MAX,
+};
+use crate::live::{Live, Payer};
+use crate::metrics;
+use crate::persisted::{self, Registered};
+use crate::quota::{self, ApiKey, Client, Quotas};
 use crate::session::Session;
 use crate::transport::{
-    Malformed, Media, Wanted, check_content_type, etag, negotiate, question_of_body,
-    question_of_url, status,
+    Malformed, Media, Wanted, check_content_type, etag, known, negotiate, question_of_body,
+    question_of_url, status, tag_packed,
 };
 
 /// How the server behaves where that is a matter of taste.
@@ -42,6 +50,13 @@ pub struct ApiConfig {
     /// Above this many blocks behind a chain `/ready` says no. `None` when no chain is followed
     /// live: a replay or a demonstration.
     pub lag_blocks_max: Option<u64>,
+    /// Keys that have points of their own.
+    pub api_keys: Vec<ApiKey>,
+    /// Points of each stranger in an hour; [`crate::POINTS_AN_HOUR`] unless told.
+    pub points_an_hour: Option<NonZeroU32>,
+    /// The header in which the proxy before this server names the client. Without one the client
+    /// is whoever opened the connection.
+    pub client_header: Option<HeaderName>,
 }
 
 /// Of an answer that will never be another.
@@ -52,29 +67,31 @@ pub(crate) const KEPT_BRIEFLY: &str = "public, max-age=2, stale-while-revalidate
 
 pub(crate) struct Shared {
     pub(crate) pool: PgPool,
-    config: ApiConfig,
+    lag_blocks_max: Option<u64>,
     places: Semaphore,
     /// Exports under way at once.
     pub(crate) exports: Arc<Semaphore>,
-    live: Live,
-    /// Requests answered so far, by status.
-    answered: Mutex<BTreeMap<u16, u64>>,
+    pub(crate) live: Live,
+    pub(crate) quotas: Arc<Quotas>,
+    registered: Registered,
 }
 
 /// The routes of the API over a pool that may read schema `read_model`.
 pub fn router(pool: PgPool, config: ApiConfig) -> Router {
+    let ApiConfig { lag_blocks_max, api_keys, points_an_hour, client_header } = config;
     let shared = Arc::new(Shared {
+        quotas: Arc::new(Quotas::new(api_keys, points_an_hour, client_header)),
+        registered: Registered::new(),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         live: Live::new(pool.clone()),
         pool,
-        config,
+        lag_blocks_max,
         places: Semaphore::new(CONCURRENT_REQUESTS_MAX),
-        answered: Mutex::default(),
     });
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([CONTENT_TYPE, ACCEPT]);
+        .allow_headers([CONTENT_TYPE, ACCEPT, AUTHORIZATION]);
     Router::new()
         .route("/graphql", any(graphql))
         .route(
@@ -84,28 +101,35 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
         .route("/v1/ratings/{slug}", get(export::rating))
         .route("/v1/export/{file}", get(export::table))
+        .route("/v1/operations", get(async || Json(persisted::saved())))
         .route("/v1/methodology", get(methodology))
         .route("/feeds/actions.atom", get(atom::actions))
         .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(exposition))
         .merge(graphiql::routes())
         .merge(dashboard::routes())
+        .layer(from_fn_with_state(shared.clone(), quota::meter))
         .layer(CompressionLayer::new())
+        .layer(map_response(async |response: Response| tag_packed(response)))
         .layer(cors)
         .with_state(shared)
 }
 
 async fn graphql(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let response = respond(&shared, request).await;
-    let mut answered = shared.answered.lock().unwrap_or_else(PoisonError::into_inner);
-    *answered.entry(response.status().as_u16()).or_default() += 1;
+    let (began, mut operation) = (Instant::now(), "other");
+    let response = respond(&shared, request, &mut operation).await;
+    metrics::answered(operation, response.status().as_u16(), began.elapsed());
     response
 }
 
 /// A WebSocket for subscriptions, or GraphQL over HTTP.
-async fn respond(shared: &Shared, request: Request) -> Response {
+async fn respond(shared: &Shared, request: Request, operation: &mut &'static str) -> Response {
+    let client = shared.quotas.client(request.headers(), quota::peer(&request));
     if request.headers().contains_key(SEC_WEBSOCKET_KEY) {
-        return subscribe(shared, request).await;
+        return match client.and_then(|client| shared.quotas.charge(client, 1).map(|_| client)) {
+            Ok(client) => subscribe(shared, request, client).await,
+            Err(cause) => quota::refusal(cause, Media::Json),
+        };
     }
     let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
@@ -121,19 +145,58 @@ async fn respond(shared: &Shared, request: Request) -> Response {
     if !is_get && request.method() != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, POST")]).into_response();
     }
-    let none_match = request.headers().get(IF_NONE_MATCH).cloned();
-    let question = match read(request).await {
-        Ok(question) => question,
-        Err(refusal) => return refused(&refusal, media),
+    let client = match client {
+        Ok(client) => client,
+        Err(cause) => return quota::refusal(cause, media),
     };
-    let Ok(_place) = shared.places.try_acquire() else {
-        let cause = ApiError::Unavailable("too many requests at once");
-        return written(Answer::refused(cause, Outcome::Unavailable), media, is_get, none_match);
+    let asked = request.headers().clone();
+    let read = read(request).await.and_then(|mut question| {
+        let filled = shared.registered.fill_in(&mut question);
+        filled.map(|candidate| (question, candidate)).map_err(Unread::Unknown)
+    });
+    // What cannot be run was work too.
+    let cost = |points| shared.quotas.charge(client, points);
+    let (question, candidate) = match read {
+        Ok(read) => read,
+        Err(refusal) => {
+            return match cost(1) {
+                Ok(_) => refused(refusal, media),
+                Err(cause) => quota::refusal(cause, media),
+            };
+        }
     };
-    written(answer(&shared.pool, question).await, media, is_get, none_match)
+    *operation = persisted::name_of(&question.query);
+    let text = candidate.map(|candidate| (candidate, question.query.clone()));
+    let prepared = prepare(question);
+    let left = match cost(prepared.as_ref().map_or(1, |prepared| prepared.cost)) {
+        Ok(left) => left,
+        Err(cause) => return quota::refusal(cause, media),
+    };
+    let answer = match prepared {
+        Ok(prepared) => {
+            if let Some((candidate, text)) = text {
+                shared.registered.register(candidate, &text);
+            }
+            metrics::spent(prepared.cost);
+            match shared.places.try_acquire() {
+                Ok(_place) => run(&shared.pool, prepared).await,
+                Err(_) => {
+                    let cause = ApiError::Unavailable("too many requests at once");
+                    Answer::refused(cause, Outcome::Unavailable)
+                }
+            }
+        }
+        Err(refusal) => refusal,
+    };
+    let is_kept = answer.is_settled;
+    let mut response = written(answer, media, is_get, &asked);
+    if let Some(left) = left.filter(|_| !is_kept) {
+        left.write(response.headers_mut());
+    }
+    response
 }
 
-async fn subscribe(shared: &Shared, request: Request) -> Response {
+async fn subscribe(shared: &Shared, request: Request, client: Client) -> Response {
     let (mut parts, _) = request.into_parts();
     let Ok(protocol) = GraphQLProtocol::from_request_parts(&mut parts, &()).await else {
         let text = "ask for the protocol graphql-transport-ws\n";
@@ -144,7 +207,10 @@ async fn subscribe(shared: &Shared, request: Request) -> Response {
         Err(refusal) => return refusal.into_response(),
     };
     match shared.live.place() {
-        Some(place) => shared.live.upgrade(upgrade, protocol, place),
+        Some(place) => {
+            let payer = Payer { quotas: shared.quotas.clone(), client };
+            shared.live.upgrade(upgrade, protocol, place, payer)
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "10")]).into_response(),
     }
 }
@@ -153,6 +219,9 @@ async fn subscribe(shared: &Shared, request: Request) -> Response {
 enum Unread {
     Malformed(Malformed),
     TooLarge,
+    TooSlow,
+    /// A document that is only named, by a name that stands for none.
+    Unknown(ApiError),
 }
 
 async fn read(request: Request) -> Result<Question, Unread> {
@@ -163,13 +232,34 @@ async fn read(request: Request) -> Result<Question, Unread> {
     }
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     check_content_type(content_type).map_err(Unread::Malformed)?;
-    let body = to_bytes(request.into_body(), BODY_BYTES_MAX).await;
-    let body: Bytes = body.map_err(|_| Unread::TooLarge)?;
+    let body = whole(request.into_body());
+    let body = tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), body).await;
+    let body = body.map_err(|_| Unread::TooSlow)??;
     question_of_body(&body).map_err(Unread::Malformed)
 }
 
-fn refused(unread: &Unread, media: Media) -> Response {
+/// Reads a body. Some of what is too much is read and thrown away: a client that is still sending
+/// would not hear why it is refused.
+async fn whole(body: Body) -> Result<Vec<u8>, Unread> {
+    let (mut parts, mut bytes, mut read) = (body.into_data_stream(), Vec::new(), 0_usize);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| Unread::Malformed(Malformed::Body))?;
+        read = read.saturating_add(part.len());
+        match read {
+            ..=BODY_BYTES_MAX => bytes.extend_from_slice(&part),
+            ..=BODY_BYTES_DISCARDED => bytes.clear(),
+            _ => break,
+        }
+    }
+    if read > BODY_BYTES_MAX { Err(Unread::TooLarge) } else { Ok(bytes) }
+}
+
+fn refused(unread: Unread, media: Media) -> Response {
     let (status, cause) = match unread {
+        Unread::TooSlow => {
+            (StatusCode::REQUEST_TIMEOUT, ApiError::Timeout { seconds: BODY_SECONDS_MAX })
+        }
+        Unread::Unknown(cause) => (status(Outcome::Refused, media), cause),
         Unread::Malformed(cause) => (cause.status(), ApiError::ValidationFailed(cause.to_string())),
         Unread::TooLarge => {
             let (what, limit) = ("the body in bytes", BODY_BYTES_MAX as u64);
@@ -179,15 +269,12 @@ fn refused(unread: &Unread, media: Media) -> Response {
         }
     };
     let body = Answer::refused(cause, Outcome::Refused).body;
-    (status, [(CONTENT_TYPE, media.content_type())], body).into_response()
+    // A client that registers documents asks again at once.
+    let kept = [(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, media.content_type())];
+    (status, kept, body).into_response()
 }
 
-fn written(
-    answer: Answer,
-    media: Media,
-    is_get: bool,
-    none_match: Option<HeaderValue>,
-) -> Response {
+fn written(answer: Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept"));
@@ -205,8 +292,9 @@ fn written(
     if is_get && status == StatusCode::OK {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(&answer)));
         let tag = etag(answer.body.as_bytes());
-        let is_known = none_match.is_some_and(|known| known == tag);
-        headers.insert(ETAG, tag);
+        let known = known(asked, &tag);
+        let is_known = known.is_some();
+        headers.insert(ETAG, known.unwrap_or(tag));
         if is_known {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
@@ -228,17 +316,30 @@ async fn methodology(asked: HeaderMap) -> Response {
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    match unready(&shared).await {
-        Ok(()) => Json(json!({ "status": "ready" })).into_response(),
-        Err(reason) => {
-            let body = Json(json!({ "status": "not ready", "reason": reason }));
-            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+    let (lags, reason) = match lags(&shared).await {
+        Ok(lags) => {
+            let limit = shared.lag_blocks_max.unwrap_or(u64::MAX);
+            let late = lags.iter().find(|(_, lag)| *lag > limit);
+            let reason = late.map(|(chain, lag)| {
+                format!("chain {chain} is {lag} blocks behind, the limit is {limit}")
+            });
+            (lags, reason)
+        }
+        Err(reason) => (Vec::new(), Some(reason)),
+    };
+    let lags: Vec<_> =
+        lags.iter().map(|(chain, lag)| json!({ "chainId": chain, "lagBlocks": lag })).collect();
+    match reason {
+        None => Json(json!({ "status": "ready", "chains": lags })).into_response(),
+        Some(reason) => {
+            let body = json!({ "status": "not ready", "reason": reason, "chains": lags });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }
     }
 }
 
-/// Why requests had better go elsewhere.
-async fn unready(shared: &Shared) -> Result<(), String> {
+/// How many blocks the read model is behind each chain, or why it cannot be told.
+async fn lags(shared: &Shared) -> Result<Vec<(i64, u64)>, String> {
     let check = async {
         let session = Session::new(shared.pool.clone());
         let mut reader = session.reader().await;
@@ -252,50 +353,10 @@ async fn unready(shared: &Shared) -> Result<(), String> {
     if pin.position == 0 {
         return Err("the log is empty".to_owned());
     }
-    let Some(limit) = shared.config.lag_blocks_max else { return Ok(()) };
-    for chain in chains {
-        let lag = u64::try_from(chain.lag_blocks.0).unwrap_or_default();
-        if lag > limit {
-            let id = chain.chain_id.0;
-            return Err(format!("chain {id} is {lag} blocks behind, the limit is {limit}"));
-        }
-    }
-    Ok(())
+    let lag = |chain: &crate::status::Chain| u64::try_from(chain.lag_blocks.0).unwrap_or_default();
+    Ok(chains.iter().map(|chain| (chain.chain_id.0, lag(chain))).collect())
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let mut text = String::from("# TYPE assay_graphql_requests_total counter\n");
-    for (status, count) in shared.answered.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        text += &format!("assay_graphql_requests_total{{status=\"{status}\"}} {count}\n");
-    }
-    let (open, idle) = (shared.pool.size(), shared.pool.num_idle());
-    text += "# TYPE assay_db_pool_connections gauge\n";
-    text += &format!("assay_db_pool_connections{{state=\"idle\"}} {idle}\n");
-    let used = usize::try_from(open).unwrap_or_default().saturating_sub(idle);
-    text += &format!("assay_db_pool_connections{{state=\"used\"}} {used}\n");
-    text += "# TYPE assay_graphql_sockets gauge\n";
-    text += &format!("assay_graphql_sockets {}\n", shared.live.sockets());
-    text += "# TYPE assay_build_info gauge\n";
-    text += &format!("assay_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
-    let session = Session::new(shared.pool.clone());
-    let mut reader = session.reader().await;
-    // Without the database the rest still stands.
-    if let Ok(pin) = reader.pin().await {
-        text += "# TYPE assay_log_position gauge\n";
-        text += &format!("assay_log_position {}\n", pin.position);
-    }
-    let chains = crate::status::chains(&mut reader).await.unwrap_or_default();
-    for (name, value) in [
-        (
-            "assay_ingest_head_block",
-            (|chain| chain.head_number.0) as fn(&crate::status::Chain) -> i64,
-        ),
-        ("assay_ingest_lag_blocks", |chain| chain.lag_blocks.0),
-    ] {
-        text += &format!("# TYPE {name} gauge\n");
-        for chain in &chains {
-            text += &format!("{name}{{chain=\"{}\"}} {}\n", chain.chain_id.0, value(chain));
-        }
-    }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+async fn exposition(State(shared): State<Arc<Shared>>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text(&shared).await).into_response()
 }

@@ -6,6 +6,7 @@
 //! each fragment is measured once.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition,
@@ -14,10 +15,40 @@ use async_graphql::parser::types::{
 use async_graphql::parser::{Positioned, parse_query};
 use async_graphql::{Name, Value, Variables};
 
+use crate::arrange::Shape;
 use crate::error::ApiError;
 
 /// Bytes of a request body. The largest saved operation has 1 kB, introspection 2 kB.
 pub const BODY_BYTES_MAX: usize = 100_000;
+/// Bytes of a body too large that are still read, so that its sender hears of it.
+pub const BODY_BYTES_DISCARDED: usize = 4_000_000;
+/// Seconds within which a body must be here: a client that drips bytes holds a connection no longer.
+pub const BODY_SECONDS_MAX: u64 = 5;
+/// Seconds within which the head of a request must be here, the wait for the next one included.
+pub const HEAD_SECONDS_MAX: u64 = 30;
+/// Connections open at once; the next one waits.
+pub const CONNECTIONS_MAX: usize = 2_000;
+/// Points that a stranger may spend in an hour, by address. Nobody on the same machine is counted.
+pub const POINTS_AN_HOUR: NonZeroU32 = NonZeroU32::new(50_000).unwrap();
+/// Points of one rating asked for by its path.
+pub const RATING_POINTS: u64 = 20;
+/// Points of a feed.
+pub const FEED_POINTS: u64 = 200;
+/// Points of an export, however long.
+pub const EXPORT_POINTS: u64 = 1_000;
+/// Points of introspection, which is long and asks the database nothing.
+pub const INTROSPECTION_POINTS: u64 = 100;
+/// How often a document may ask for `__schema` and `__type`.
+pub const INTROSPECTIONS_MAX: u64 = 5;
+/// Lists of the schema nested in one another: fields of types of fields multiply. Introspection by
+/// GraphiQL needs one.
+pub const INTROSPECTION_DEPTH_MAX: u64 = 2;
+/// Errors in one answer. A document of nothing but unknown fields is not worth more.
+pub const ERRORS_MAX: usize = 20;
+/// Documents that clients have registered, at most.
+pub const REGISTERED_MAX: usize = 1_000;
+/// Bytes of a document that can be registered.
+pub const REGISTERED_BYTES_MAX: usize = 10_000;
 /// Lexical tokens of a document. Some validation rules are quadratic in the document; introspection
 /// has about 250 tokens.
 pub const TOKENS_MAX: u64 = 3_000;
@@ -70,6 +101,8 @@ pub(crate) struct Admitted {
     pub(crate) cost: u64,
     /// What the chosen operation is.
     pub(crate) kind: OperationType,
+    /// Its fields, in order.
+    pub(crate) shape: Shape,
 }
 
 /// Parses a document if it is within all limits.
@@ -88,9 +121,11 @@ pub(crate) fn admit(
         variables,
         measured: BTreeMap::new(),
         directives: 0,
+        introspections: 0,
     };
     let measure = gauge.selection_set(&operation.selection_set.node)?;
     at_most("the number of directives", gauge.directives, DIRECTIVES_MAX)?;
+    at_most("the number of introspections", gauge.introspections, INTROSPECTIONS_MAX)?;
     at_most("the number of fields", measure.fields, FIELDS_MAX)?;
     if measure.depth > DEPTH_MAX {
         return Err(ApiError::DepthExceeded { found: measure.depth, limit: DEPTH_MAX });
@@ -103,7 +138,8 @@ pub(crate) fn admit(
             dearest: gauge.dearest(&operation.selection_set.node)?,
         });
     }
-    Ok(Admitted { cost: measure.cost, kind: operation.ty, document })
+    let shape = Shape::of(&operation.selection_set.node, &document.fragments);
+    Ok(Admitted { cost: measure.cost, kind: operation.ty, shape, document })
 }
 
 fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), ApiError> {
@@ -216,6 +252,8 @@ struct Measure {
     fields: u64,
     depth: u64,
     cost: u64,
+    /// Lists of the schema within one another.
+    lists: u64,
     /// Holds `nodes` or `edges`: the object is a page.
     is_page: bool,
 }
@@ -227,6 +265,7 @@ struct Gauge<'a> {
     /// `None` while the fragment is being measured: meeting it again is a cycle.
     measured: BTreeMap<&'a str, Option<Measure>>,
     directives: u64,
+    introspections: u64,
 }
 
 impl<'a> Gauge<'a> {
@@ -253,6 +292,7 @@ impl<'a> Gauge<'a> {
             whole.fields = whole.fields.saturating_add(part.fields);
             whole.cost = whole.cost.saturating_add(part.cost);
             whole.depth = whole.depth.max(part.depth);
+            whole.lists = whole.lists.max(part.lists);
             whole.is_page |= part.is_page;
         }
         Ok(whole)
@@ -282,13 +322,22 @@ impl<'a> Gauge<'a> {
         self.directives += count(field.directives.len());
         let inner = self.selection_set(&field.selection_set.node)?;
         let name = field.name.node.as_str();
-        let own = u64::from(!field.selection_set.node.items.is_empty());
+        let mut own = u64::from(!field.selection_set.node.items.is_empty());
+        let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
+        let lists = inner.lists + u64::from(is_list);
+        if matches!(name, "__schema" | "__type") {
+            let what = "the number of lists of the schema within one another";
+            at_most(what, lists, INTROSPECTION_DEPTH_MAX)?;
+            self.introspections += 1;
+            own = INTROSPECTION_POINTS;
+        }
         let rows = if inner.is_page { self.page_rows(field)? } else { 1 };
         // `nodes` and `edges` stand for their rows, which the page has counted already.
         let is_page = matches!(name, "nodes" | "edges");
         Ok(Measure {
             fields: inner.fields.saturating_add(1),
             depth: inner.depth + 1,
+            lists,
             cost: inner.cost.saturating_mul(rows).saturating_add(own),
             is_page,
         })
@@ -380,6 +429,11 @@ mod tests {
         let aliases: String = (0..31).map(|i| format!("a{i}:status{{b}} ")).collect();
         assert_eq!(code(&format!("{{{aliases}}}")), "COST_EXCEEDED");
         assert_eq!(code(&format!("{{a {}}}", "@skip(if:true)".repeat(21))), "COST_EXCEEDED");
+        let types = |inner: &str| format!("{{__schema{{types{{fields{{type{{{inner}}}}}}}}}}}");
+        assert_eq!(code(&types("fields{name}")), "admitted");
+        assert_eq!(code(&types("fields{type{interfaces{name}}}")), "COST_EXCEEDED");
+        let storm: String = (0..6).map(|i| format!("a{i}:__schema{{types{{name}}}} ")).collect();
+        assert_eq!(code(&format!("{{{storm}}}")), "COST_EXCEEDED");
         let page = "entities(first:100){nodes{h(first:100){nodes{a}}}}";
         assert_eq!(code(&format!("{{{page}}}")), "COST_EXCEEDED");
         assert_eq!(code("{...a} fragment a on Q{...b} fragment b on Q{...a}"), VALIDATION);

@@ -22,6 +22,7 @@ use crate::execute::schema;
 use crate::limit::{
     self, BODY_BYTES_MAX, REQUEST_SECONDS_MAX, SOCKETS_MAX, SUBSCRIPTIONS_PER_SOCKET_MAX, TURNS_MAX,
 };
+use crate::quota::{Client, Quotas};
 use crate::session::Session;
 use crate::subscription::{Turn, feed_end};
 
@@ -74,8 +75,9 @@ impl Live {
         upgrade: WebSocketUpgrade,
         protocol: GraphQLProtocol,
         place: OwnedSemaphorePermit,
+        payer: Payer,
     ) -> axum::response::Response {
-        let socket = Socket { live: self.clone(), open: Arc::default() };
+        let socket = Socket { live: self.clone(), open: Arc::default(), payer };
         upgrade.protocols(["graphql-transport-ws"]).max_message_size(BODY_BYTES_MAX).on_upgrade(
             async move |stream| {
                 let served = GraphQLWebSocket::new(stream, socket, protocol)
@@ -136,12 +138,29 @@ async fn listen(pool: &PgPool) -> Option<PgListener> {
     Some(listener)
 }
 
+/// Who pays for what is asked over a socket.
+#[derive(Clone)]
+pub(crate) struct Payer {
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) client: Client,
+}
+
+impl Payer {
+    /// Checks a request and takes its points.
+    fn admit(&self, request: &Request) -> Result<limit::Admitted, ApiError> {
+        let admitted = admit(request)?;
+        self.quotas.charge(self.client, admitted.cost)?;
+        Ok(admitted)
+    }
+}
+
 /// One socket: runs what is asked over it.
 #[derive(Clone)]
 struct Socket {
     live: Live,
     /// Subscriptions open on it.
     open: Arc<AtomicUsize>,
+    payer: Payer,
 }
 
 /// Counts a subscription as long as it is open.
@@ -155,7 +174,7 @@ impl Drop for Opened {
 
 impl Executor for Socket {
     async fn execute(&self, request: Request) -> Response {
-        match admit(&request) {
+        match self.payer.admit(&request) {
             Ok(asked) => self.query(request, asked.document).await,
             Err(cause) => refused(cause),
         }
@@ -166,7 +185,7 @@ impl Executor for Socket {
         request: Request,
         _: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
-        let asked = match admit(&request) {
+        let asked = match self.payer.admit(&request) {
             Ok(asked) => asked,
             Err(cause) => return stream::iter([refused(cause)]).boxed(),
         };

@@ -302,9 +302,11 @@ impl Turn {
             "SELECT position, kind, subject, status FROM read_model.feed WHERE position > ",
         );
         query.push_bind(seen).push(" AND position <= ").push_bind(end);
-        if let Some(kind) = of.into() {
-            query.push(" AND kind = ").push_bind(kind.number());
-        }
+        match of.into() {
+            Some(kind) => query.push(" AND kind = ").push_bind(kind.number()),
+            // What is said of publications that grow stale is for webhooks.
+            None => query.push(" AND kind <= 3"),
+        };
         query.push(" ORDER BY position LIMIT ").push_bind(TURN_MESSAGES_MAX);
         let rows: Vec<Row> = reader.rows(query).await?;
         let is_full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= TURN_MESSAGES_MAX;

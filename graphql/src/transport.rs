@@ -1,7 +1,8 @@
 //! GraphQL over HTTP as a table: what is accepted, what a request says, which status an answer
 //! has. Nothing here touches a socket.
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -26,12 +27,46 @@ impl Media {
     }
 }
 
-/// A weak tag: compression changes the bytes and not the answer.
+/// A strong tag: the bytes. What is compressed on its way has [`PACKED`] added, because its bytes
+/// are others.
 pub(crate) fn etag(body: &[u8]) -> HeaderValue {
     let digest = Sha256::digest(body);
-    let tag = format!("W/\"{}\"", alloy_primitives::hex::encode(&digest[..16]));
+    let tag = format!("\"{}\"", alloy_primitives::hex::encode(&digest[..16]));
     // Hexadecimal digits are always a header value.
-    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("W/\"\""))
+    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// The end of the tag of a compressed answer.
+const PACKED: &str = "-gzip\"";
+
+/// Gives a compressed answer a tag of its own.
+pub(crate) fn tag_packed<B>(mut response: Response<B>) -> Response<B> {
+    let headers = response.headers_mut();
+    if headers.contains_key(CONTENT_ENCODING)
+        && let Some(tag) = headers.get(ETAG).and_then(|tag| tag.to_str().ok())
+        && let Some(open) = tag.strip_suffix('"').filter(|_| !tag.ends_with(PACKED))
+        && let Ok(packed) = HeaderValue::try_from(format!("{open}{PACKED}"))
+    {
+        headers.insert(ETAG, packed);
+    }
+    response
+}
+
+/// The client's own tag of what it has already, if it is the one of what it asks for.
+pub(crate) fn known(asked: &HeaderMap, tag: &HeaderValue) -> Option<HeaderValue> {
+    let wanted = tag.to_str().ok()?;
+    let lists = asked.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    let found = tags.find_map(|one| {
+        let strong = one.strip_prefix("W/").unwrap_or(one);
+        let plain = strong.strip_suffix(PACKED).map(|open| format!("{open}\""));
+        match (plain.as_deref().unwrap_or(strong) == wanted, one) {
+            (true, _) => Some(strong),
+            (false, "*") => Some(wanted),
+            (false, _) => None,
+        }
+    });
+    HeaderValue::try_from(found?).ok()
 }
 
 /// What a client would like to read.
@@ -152,8 +187,22 @@ fn json_of(text: &str) -> Option<Value> {
 }
 
 fn question(mut parameters: Map<String, Value>) -> Result<Question, Malformed> {
+    let extensions = match parameters.remove("extensions") {
+        Some(Value::Object(extensions)) => extensions,
+        Some(Value::Null) | None => Map::new(),
+        Some(_) => return Err(Malformed::Parameter("extensions", "an object")),
+    };
+    let document_id = match parameters.remove("documentId") {
+        Some(Value::String(id)) => Some(id),
+        Some(Value::Null) | None => {
+            let named = extensions.get("persistedQuery").map(|named| &named["sha256Hash"]);
+            named.and_then(Value::as_str).map(str::to_owned)
+        }
+        Some(_) => return Err(Malformed::Parameter("documentId", "a string")),
+    };
     let query = match parameters.remove("query") {
         Some(Value::String(query)) => query,
+        Some(Value::Null) | None if document_id.is_some() => String::new(),
         Some(Value::Null) | None => return Err(Malformed::NoQuery),
         Some(_) => return Err(Malformed::Parameter("query", "a string")),
     };
@@ -167,11 +216,7 @@ fn question(mut parameters: Map<String, Value>) -> Result<Question, Malformed> {
         Some(Value::Null) | None => Map::new(),
         Some(_) => return Err(Malformed::Parameter("variables", "an object")),
     };
-    match parameters.remove("extensions") {
-        Some(Value::Object(_) | Value::Null) | None => {}
-        Some(_) => return Err(Malformed::Parameter("extensions", "an object")),
-    }
-    Ok(Question { query, operation_name, variables })
+    Ok(Question { query, document_id, operation_name, variables })
 }
 
 #[cfg(test)]
@@ -247,6 +292,31 @@ mod tests {
         assert_eq!(refusal(extensions), Malformed::Parameter("extensions", "an object"));
         let whole = r#"{"query":"{a}","variables":null,"operationName":null,"extensions":{}}"#;
         assert_eq!(question_of_body(whole.as_bytes()).unwrap().query, "{a}");
+    }
+
+    #[test]
+    fn a_tag_is_known_in_whatever_form_it_comes_back() {
+        let tag = etag(b"an answer");
+        let text = tag.to_str().unwrap();
+        let packed = text.replacen("\"", "", 1).replace('"', "-gzip\"");
+        let asked = |list: String| {
+            HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::try_from(list).unwrap())])
+        };
+        for (list, is_known) in [
+            (text.to_owned(), true),
+            (format!("W/{text}"), true),
+            (format!("\"{packed}"), true),
+            (format!("\"a\", \"{packed}"), true),
+            ("*".to_owned(), true),
+            ("\"a\"".to_owned(), false),
+            (text.replace('"', ""), false),
+        ] {
+            assert_eq!(known(&asked(list.clone()), &tag).is_some(), is_known, "{list}");
+        }
+        assert_eq!(known(&HeaderMap::new(), &tag), None);
+        let answer = Response::builder().header(ETAG, &tag).header(CONTENT_ENCODING, "gzip");
+        let answer = tag_packed(answer.body(()).unwrap());
+        assert_eq!(answer.headers()[ETAG].to_str().unwrap(), format!("\"{packed}"));
     }
 
     #[test]

@@ -109,6 +109,12 @@ impl Open {
         Ok(self.database.pool(Role::Reader, POOL_SIZE).await?)
     }
 
+    /// A pool for so many webhooks: each keeps a connection and listens on another.
+    pub(super) async fn webhooks(&self, count: usize) -> anyhow::Result<PgPool> {
+        let size = u32::try_from(2 * count)?.max(1);
+        Ok(self.database.pool(Role::Writer, size).await?)
+    }
+
     /// A pool that may use the outbox and nothing else.
     pub(super) async fn oracle(&self) -> anyhow::Result<PgPool> {
         Ok(self.database.pool(Role::Oracle, POOL_SIZE).await?)

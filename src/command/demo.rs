@@ -182,7 +182,7 @@ fn rows_as_json(rows: &[Row]) -> Vec<Value> {
 }
 
 async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Result<()> {
-    let router = assay_graphql::router(pool, assay_graphql::ApiConfig { lag_blocks_max: None });
+    let router = assay_graphql::router(pool, assay_graphql::ApiConfig::default());
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", args.listen)
     })?;
@@ -208,8 +208,7 @@ async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Resu
         }
         say("\nCtrl-C stops everything.");
     }
-    axum::serve(listener, router)
-        .with_graceful_shutdown(super::stopped())
-        .await
-        .context("the server failed")
+    assay::metrics::show();
+    assay_graphql::serve(listener, router, super::stopped()).await;
+    Ok(())
 }

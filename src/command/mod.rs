@@ -16,6 +16,8 @@ mod oracle;
 mod progress;
 mod query;
 mod run;
+mod serve;
+mod serving;
 mod story;
 mod stress;
 mod table;
@@ -49,6 +51,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Follow a live chain: record, rate and serve, for as long as it runs.
     Run(run::RunArgs),
+    /// Serve a database that another process writes: GraphQL and the dashboard, read only.
+    Serve(serve::ServeArgs),
     /// Record a chain, and neither rate nor serve.
     Ingest(ingest::IngestArgs),
     /// Append `eth_getLogs` objects, one a line (plain, gzip or zstd), or an Assay archive.
@@ -86,6 +90,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Demo(demo) => demo::run(&args.database, demo).await,
         Command::Run(run) => run::run(&args.database, run).await,
+        Command::Serve(serve) => serve::run(&args.database, serve).await,
         Command::Ingest(ingest) => ingest::run(&args.database, ingest).await,
         Command::Import(import) => import::run(&args.database, import).await,
         Command::Query(query) => query::run(&args.database, query).await,

@@ -8,6 +8,7 @@ use alloy::primitives::Address;
 use anyhow::{Context as _, bail};
 use assay::agreement::LogView;
 use assay::event_store::{EventStore, NOTIFY_CHANNEL};
+use assay::metrics::RATING_RUN_SECONDS;
 use assay::projection::publications;
 use assay::rater::{Rater, RaterError};
 use assay_domain::ChainId;
@@ -38,6 +39,8 @@ pub(super) struct RunArgs {
     /// Where GraphQL is served.
     #[arg(long, default_value = "127.0.0.1:4747")]
     listen: SocketAddr,
+    #[command(flatten)]
+    serving: super::serving::ServingArgs,
     #[command(flatten)]
     publish: PublishArgs,
 }
@@ -150,6 +153,8 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let publications: Vec<Publication> =
         duties.iter().filter_map(|duty| duty.publication(&peers)).collect();
     let is_publishing = !publications.is_empty();
+    let api = args.serving.quotas.api()?;
+    let webhooks = args.serving.webhooks()?;
     let follower = args.source.connect().await?;
     let open = database.open().await?;
     let stop = CancellationToken::new();
@@ -161,7 +166,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     super::say(&format!("GraphQL: http://{}/graphql", listener.local_addr()?));
     let router = assay_graphql::router(
         reader,
-        assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX) },
+        assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX), ..api },
     )
     .merge(assay::intake::routes(store.clone()));
     let oracle = open.oracle().await?;
@@ -173,13 +178,16 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let router = router.merge(super::oracle::routes(view.clone(), nodes.clone(), oracle.clone()));
     let serving = {
         let stop = stop.clone();
-        axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await })
+        assay_graphql::serve(listener, router, async move { stop.cancelled().await })
     };
+    assay::metrics::show();
+    let told = super::serving::tell(open.webhooks(webhooks.len()).await?, webhooks, &store);
     let result = tokio::select! {
         () = super::stopped() => Ok(()),
         ended = follower.follow(&store, &stop) => ended,
         ended = rate(open.rater().await?, store.pool().clone()) => ended,
-        ended = serving => ended.context("the server failed"),
+        () = serving => Ok(()),
+        () = told => Ok(()),
         ended = publish(oracle, publications, stop.clone()) => ended,
         () = super::oracle::watch(view, peers) => Ok(()),
         () = super::oracle::feed_back(store.clone(), nodes) => Ok(()),
@@ -235,7 +243,10 @@ async fn rate(mut rater: Rater, pool: PgPool) -> anyhow::Result<()> {
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(NOTIFY_CHANNEL).await?;
     loop {
-        match rater.catch_up().await {
+        let took = RATING_RUN_SECONDS.start_timer();
+        let caught_up = rater.catch_up().await;
+        drop(took);
+        match caught_up {
             Ok(done) if done.actions > 0 => {
                 tracing::info!(
                     canonical.position = done.head.position,

@@ -88,6 +88,7 @@ impl Chain {
             self.insert_orphans(appender, &fresh).await?;
             let event = Event::BlocksReverted { orphaned: fresh };
             appender.push(&own_fact(self.chain_id, revert.to, event)).await?;
+            crate::metrics::REORGS.inc();
         } else if !revert.orphaned.is_empty() {
             // A batch offered again: the chain may have gone on since.
             return Ok(());

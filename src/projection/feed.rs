@@ -5,6 +5,11 @@
 
 use sqlx::PgConnection;
 
+use crate::event_store::{AppendError, EventStore};
+
+/// What Postgres calls the feed's news: see `migrations/0002_read_model.sql`.
+pub const CHANNEL: &str = "assay_feed";
+
 /// Adds a line for each rating action that has none yet, and for each slash that is seen, becomes
 /// final or is taken back. A trigger tells who listens.
 pub async fn write(connection: &mut PgConnection) -> sqlx::Result<()> {
@@ -35,6 +40,24 @@ pub async fn write(connection: &mut PgConnection) -> sqlx::Result<()> {
     )
     .await
 }
+
+/// Adds a line for each rating in an oracle contract that was not said again for 26 hours, the time
+/// after which `assay oracle status` calls it stale.
+pub async fn tell_stale(store: &EventStore) -> Result<(), AppendError> {
+    let mut appender = store.begin_append().await?;
+    append(appender.connection(), "", STALE).await?;
+    appender.commit().await?;
+    Ok(())
+}
+
+const STALE: &str = "SELECT 4 AS kind, subject, '' AS status, 0 AS place, seq AS nth
+    FROM (SELECT DISTINCT ON (oracle_chain_id, oracle, entity_key) recorded_at, seq,
+                 oracle_chain_id || ':0x' || encode(oracle, 'hex') || ':0x'
+                 || encode(entity_key, 'hex') || ':' || seq AS subject
+            FROM read_model.publications WHERE status <> 'reorged'
+           ORDER BY oracle_chain_id, oracle, entity_key, seq DESC) newest
+   WHERE recorded_at < now() - interval '26 hours' AND NOT EXISTS (
+         SELECT FROM read_model.feed f WHERE f.kind = 4 AND f.subject = newest.subject)";
 
 /// Appends the lines of a query of (kind, subject, status, place, nth), ordered by the last two.
 /// `with` is a WITH clause that the query may refer to.

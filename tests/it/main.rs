@@ -35,3 +35,4 @@ mod oracle_world;
 mod provisional;
 mod store;
 mod support;
+mod webhook;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::code;
+use super::live::{node, serve};
 use super::seed::world;
 
 /// Generous for a debug build on a busy machine; the release build takes under a millisecond.
@@ -78,4 +79,18 @@ async fn hostile_documents_are_refused_quickly() {
     // A long string is a long string: there is no such entity.
     let answer = super::ask(&pool, &strings, serde_json::json!({})).await;
     assert_eq!(answer["entity"], serde_json::Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_requests_over_a_socket_are_each_refused_with_a_code() {
+    let (_database, pool) = world(1).await;
+    let told = node("abuse.mjs", vec![serve(&pool).await]).await;
+    let refusals = told["refusals"].as_array().unwrap();
+    assert!(refusals.len() >= 30, "{}", refusals.len());
+    for one in refusals {
+        assert!(one["code"].is_string(), "{one}");
+        // What is refused says so in a few words, however long the question was.
+        assert!(one["bytes"].as_u64().unwrap() < 10_000, "{one}");
+    }
+    assert_eq!(told["works"], serde_json::json!([200, 200]));
 }

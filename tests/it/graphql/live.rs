@@ -20,7 +20,7 @@ pub(crate) async fn serve(pool: &PgPool) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = router(pool.clone(), ApiConfig::default());
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    tokio::spawn(assay_graphql::serve(listener, app, std::future::pending()));
     format!("http://{address}")
 }
 
@@ -49,7 +49,7 @@ async fn feed_end(pool: &PgPool) -> i64 {
         .unwrap()
 }
 
-async fn node(script: &'static str, arguments: Vec<String>) -> Value {
+pub(crate) async fn node(script: &'static str, arguments: Vec<String>) -> Value {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut command = tokio::process::Command::from(node::check(script, &arguments));
     let output = command.stderr(Stdio::inherit()).kill_on_drop(true).output().await.unwrap();

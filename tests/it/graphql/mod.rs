@@ -5,8 +5,9 @@ mod hostile;
 pub(crate) mod live;
 mod operations;
 mod pages;
-mod seed;
+pub(crate) mod seed;
 mod server;
+mod strangers;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;

@@ -97,6 +97,60 @@ async fn every_walk_gives_each_row_once_and_in_order() {
     }
 }
 
+/// Relay's algorithm over a whole list, by its specification: edges after and before cursors, then
+/// the first or the last of them.
+fn relay(all: &[Value], after: Option<usize>, before: Option<usize>, take: Take) -> Vec<String> {
+    let from = after.map_or(0, |at| at + 1);
+    let edges = all.get(from..before.unwrap_or(all.len())).unwrap_or_default();
+    let edges = match take {
+        Take::First(count) => &edges[..count.min(edges.len())],
+        Take::Last(count) => &edges[edges.len().saturating_sub(count)..],
+    };
+    edges.iter().map(|edge| edge["node"].to_string()).collect()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Take {
+    First(usize),
+    Last(usize),
+}
+
+#[tokio::test]
+async fn any_page_between_any_cursors_is_the_one_that_relay_specifies() {
+    use proptest::strategy::{Strategy, ValueTree};
+    let (_database, pool) = world(9).await;
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let point = || proptest::option::of(0.0..1.0_f64);
+    let case = (point(), point(), 1_usize..12, proptest::bool::ANY);
+    for list in lists() {
+        let whole = page(&pool, &list, "first: 100").await;
+        let all = whole["edges"].as_array().unwrap();
+        for _ in 0..12 {
+            let (after, before, size, is_first) = case.new_tree(&mut runner).unwrap().current();
+            let place = |point: f64| (point * all.len() as f64) as usize;
+            let (after, before) = (after.map(place), before.map(place));
+            let take = if is_first { Take::First(size) } else { Take::Last(size) };
+            let mut args = match take {
+                Take::First(size) => format!("first: {size}"),
+                Take::Last(size) => format!("last: {size}"),
+            };
+            for (name, place) in [("after", after), ("before", before)] {
+                if let Some(place) = place {
+                    args += &format!(", {name}: {}", all[place]["cursor"]);
+                }
+            }
+            let found = page(&pool, &list, &args).await;
+            let expected = relay(all, after, before, take);
+            assert_eq!(rows(&found), expected, "{} with {args}", list.query);
+            let edges = found["edges"].as_array().unwrap();
+            for (name, edge) in [("startCursor", edges.first()), ("endCursor", edges.last())] {
+                let cursor = edge.map_or(&Value::Null, |edge| &edge["cursor"]);
+                assert_eq!(found["pageInfo"][name], *cursor, "{args}");
+            }
+        }
+    }
+}
+
 async fn forward(pool: &PgPool, list: &List, size: usize) -> Vec<String> {
     let (mut found, mut args) = (Vec::new(), format!("first: {size}"));
     loop {

@@ -16,41 +16,41 @@ use tower::ServiceExt;
 use super::seed::{run, world};
 use crate::support::database;
 
-const GRAPHQL: &str = "application/graphql-response+json";
+pub(super) const GRAPHQL: &str = "application/graphql-response+json";
 
-struct Reply {
-    status: StatusCode,
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
     headers: HeaderMap,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Reply {
-    fn header(&self, name: impl axum::http::header::AsHeaderName) -> &str {
+    pub(super) fn header(&self, name: impl axum::http::header::AsHeaderName) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
 }
 
-async fn send(app: &Router, request: Request<Body>) -> Reply {
+pub(super) async fn send(app: &Router, request: Request<Body>) -> Reply {
     let response = app.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let text = String::from_utf8_lossy(&to_bytes(body, usize::MAX).await.unwrap()).into_owned();
     Reply { status: parts.status, headers: parts.headers, text }
 }
 
-async fn get(app: &Router, uri: &str, accept: &str) -> Reply {
+pub(super) async fn get(app: &Router, uri: &str, accept: &str) -> Reply {
     send(app, Request::get(uri).header(ACCEPT, accept).body(Body::empty()).unwrap()).await
 }
 
-async fn post(app: &Router, accept: &str, body: impl Into<Body>) -> Reply {
+pub(super) async fn post(app: &Router, accept: &str, body: impl Into<Body>) -> Reply {
     let request = Request::post("/graphql").header(ACCEPT, accept);
     send(app, request.header(CONTENT_TYPE, "application/json").body(body.into()).unwrap()).await
 }
 
-fn encoded(query: &str) -> String {
+pub(super) fn encoded(query: &str) -> String {
     query.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
@@ -257,7 +257,8 @@ async fn readiness_says_what_is_missing() {
         WHERE chain_id = 1",
     )
     .await;
-    let strict = router(pool.clone(), ApiConfig { lag_blocks_max: Some(50) });
+    let strict =
+        router(pool.clone(), ApiConfig { lag_blocks_max: Some(50), ..ApiConfig::default() });
     let reply = get(&strict, "/ready", "*/*").await;
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json()["reason"], "chain 1 is 100 blocks behind, the limit is 50");

@@ -16,7 +16,7 @@ pub(crate) fn check(script: &str, arguments: &[&str]) -> Command {
 
 fn install() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("graphql");
-    if !folder.join("node_modules/graphql-ws").exists() {
+    if !folder.join("node_modules/standardwebhooks").exists() {
         let output = Command::new("npm")
             .args(["ci", "--no-audit", "--no-fund"])
             .current_dir(&folder)
