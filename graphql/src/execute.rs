@@ -16,6 +16,7 @@ use crate::limit::{self, REQUEST_SECONDS_MAX};
 use crate::query::Query;
 use crate::scope::{Scope, block_at};
 use crate::session::{Reader, Session};
+use crate::stress::Simulator;
 use crate::subscription::Subscription;
 
 /// The schema. It holds no connection: each request brings its own.
@@ -37,15 +38,34 @@ pub fn sdl() -> String {
     schema().sdl_with_options(options)
 }
 
+/// What queries are answered from.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// A pool that may read schema `read_model`.
+    pub pool: PgPool,
+    /// What plays scenarios; without it none are played.
+    pub simulator: Option<Arc<dyn Simulator>>,
+}
+
+impl From<&PgPool> for Backend {
+    fn from(pool: &PgPool) -> Self {
+        Self { pool: pool.clone(), simulator: None }
+    }
+}
+
 /// Answers a query as the server would, for the command line. The answer is the whole response:
 /// `data`, `errors`, `extensions`, as JSON text with the fields in the order of the query.
-pub async fn execute(pool: &PgPool, query: &str, variables: serde_json::Value) -> String {
+pub async fn execute(
+    backend: impl Into<Backend>,
+    query: &str,
+    variables: serde_json::Value,
+) -> String {
     let variables = match variables {
         serde_json::Value::Object(variables) => variables,
         _ => Map::new(),
     };
     let question = Question { query: query.to_owned(), operation_name: None, variables };
-    answer(pool, question).await.body
+    answer(&backend.into(), question).await.body
 }
 
 /// A request, whatever way it came.
@@ -83,7 +103,7 @@ pub(crate) enum Outcome {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(pool: &PgPool, question: Question) -> Answer {
+pub(crate) async fn answer(backend: &Backend, question: Question) -> Answer {
     let variables = Variables::from_value(graphql_object(question.variables));
     let name = question.operation_name.as_deref();
     let admitted = match limit::admit(&question.query, name, &variables) {
@@ -100,10 +120,13 @@ pub(crate) async fn answer(pool: &PgPool, question: Question) -> Answer {
         Ok(admitted) => admitted,
         Err(cause) => return Answer::refused(cause, Outcome::Refused),
     };
-    let session = Arc::new(Session::new(pool.clone()));
+    let session = Arc::new(Session::new(backend.pool.clone()));
     let mut request = Request::new(question.query).variables(variables).data(session.clone());
     if let Some(name) = question.operation_name {
         request = request.operation_name(name);
+    }
+    if let Some(simulator) = &backend.simulator {
+        request = request.data(simulator.clone());
     }
     request.set_parsed_query(admitted.document);
     let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);

@@ -25,12 +25,13 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
-use crate::execute::{Answer, Outcome, Question, answer, sdl};
+use crate::execute::{Answer, Backend, Outcome, Question, answer, sdl};
 use crate::export;
 use crate::graphiql;
 use crate::limit::{BODY_BYTES_MAX, CONCURRENT_REQUESTS_MAX, EXPORTS_MAX, REQUEST_SECONDS_MAX};
 use crate::live::Live;
 use crate::session::Session;
+use crate::stress::Simulator;
 use crate::transport::{
     Malformed, Media, Wanted, check_content_type, etag, negotiate, question_of_body,
     question_of_url, status,
@@ -42,6 +43,8 @@ pub struct ApiConfig {
     /// Above this many blocks behind a chain `/ready` says no. `None` when no chain is followed
     /// live: a replay or a demonstration.
     pub lag_blocks_max: Option<u64>,
+    /// What plays scenarios; without it none are played.
+    pub simulator: Option<Arc<dyn Simulator>>,
 }
 
 /// Of an answer that will never be another.
@@ -59,6 +62,13 @@ pub(crate) struct Shared {
     live: Live,
     /// Requests answered so far, by status.
     answered: Mutex<BTreeMap<u16, u64>>,
+}
+
+impl Shared {
+    /// What queries are answered from.
+    pub(crate) fn backend(&self) -> Backend {
+        Backend { pool: self.pool.clone(), simulator: self.config.simulator.clone() }
+    }
 }
 
 /// The routes of the API over a pool that may read schema `read_model`.
@@ -130,7 +140,7 @@ async fn respond(shared: &Shared, request: Request) -> Response {
         let cause = ApiError::Unavailable("too many requests at once");
         return written(Answer::refused(cause, Outcome::Unavailable), media, is_get, none_match);
     };
-    written(answer(&shared.pool, question).await, media, is_get, none_match)
+    written(answer(&shared.backend(), question).await, media, is_get, none_match)
 }
 
 async fn subscribe(shared: &Shared, request: Request) -> Response {

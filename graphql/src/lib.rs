@@ -8,9 +8,11 @@
 mod action;
 mod allocation;
 mod atom;
+mod attestation;
 mod attribution;
 mod avs;
 mod dashboard;
+mod distribution;
 mod entity;
 mod error;
 mod execute;
@@ -33,13 +35,15 @@ mod scope;
 mod session;
 mod slashing;
 mod status;
+mod stress;
 mod subscription;
 mod transport;
 
 pub use error::ApiError;
-pub use execute::{AssaySchema, execute, schema, sdl};
+pub use execute::{AssaySchema, Backend, execute, schema, sdl};
 pub use graphiql::OPERATIONS;
 pub use http::{ApiConfig, router};
 pub use limit::*;
 pub use query::Query;
+pub use stress::{BoxFuture, Moment, Simulated, SimulationError, Simulator};
 pub use subscription::Subscription;

@@ -6,12 +6,13 @@ use async_graphql::{Context, Enum, Object, SimpleObject};
 use serde::Deserialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
+use crate::distribution::LossDistribution;
 use crate::entity::{Lrt, Operator, OperatorSet};
 use crate::error::ApiError;
 use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
 use crate::rated::rated_object;
 use crate::rating::{Rating, big};
-use crate::scalar::{Address, BigInt, Bytes32, LogPosition};
+use crate::scalar::{Address, BigInt, LogPosition};
 use crate::scope::{Block, Scope};
 use crate::session::{Batch, Reader, Session};
 
@@ -111,72 +112,6 @@ pub(crate) struct LrtLiquidity {
     pub delay_days: i64,
     /// Whether redemptions are stopped.
     pub is_paused: bool,
-}
-
-/// Value at risk and expected shortfall at one level.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TailLevel {
-    /// The level: 0.95, 0.99 or 0.999.
-    pub level: String,
-    /// The loss that is not exceeded with that probability, basis points.
-    pub value_at_risk_bp: i32,
-    /// The mean loss beyond it, 1e-12.
-    pub expected_shortfall_ppt: BigInt,
-}
-
-/// A point of the curve of exceedance.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ExceedancePoint {
-    /// A loss, basis points.
-    pub loss_bp: i32,
-    /// The probability that more is lost within a year, 1e-12.
-    pub probability_ppt: BigInt,
-}
-
-/// A block's part of the expected shortfall at 99 %.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TailContribution {
-    /// The block, as in the rating's attribution.
-    pub block: String,
-    /// Its part, 1e-12. The parts sum to the shortfall.
-    pub shortfall_ppt: BigInt,
-}
-
-/// What a holder would be expected to lose if a reserve bore the first losses.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LossAfterReserve {
-    /// The reserve, basis points of net asset value.
-    pub reserve_bp: i32,
-    /// Expected loss within a year, 1e-12.
-    pub expected_loss_ppt: BigInt,
-}
-
-/// The exact distribution of the loss within a year, on a grid of one basis point.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LossDistribution {
-    /// The mean, 1e-12, capped at everything.
-    pub expected_loss_ppt: BigInt,
-    /// The standard deviation, 1e-12.
-    pub standard_deviation_ppt: BigInt,
-    /// P(loss > 1 %), 1e-12.
-    pub above_one_percent_ppt: BigInt,
-    /// Value at risk and expected shortfall at 95, 99 and 99.9 %.
-    pub levels: Vec<TailLevel>,
-    /// P(loss > x) for rising x, fit for a chart.
-    pub exceedance: Vec<ExceedancePoint>,
-    /// What each block contributes to the expected shortfall at 99 %.
-    pub contributions: Vec<TailContribution>,
-    /// The holder's expected loss after first-loss reserves.
-    pub after_reserve: Vec<LossAfterReserve>,
-    /// The largest loss that is possible, basis points.
-    pub worst_bp: i32,
-    /// SHA-256 of the whole distribution, 10,001 cells in Q1.63.
-    pub hash: Bytes32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -161,7 +161,10 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     super::say(&format!("GraphQL: http://{}/graphql", listener.local_addr()?));
     let router = assay_graphql::router(
         reader,
-        assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX) },
+        assay_graphql::ApiConfig {
+            lag_blocks_max: Some(LAG_BLOCKS_MAX),
+            simulator: Some(open.simulator().await?),
+        },
     )
     .merge(assay::intake::routes(store.clone()));
     let oracle = open.oracle().await?;

@@ -6,7 +6,9 @@ use assay_domain::decimal::Ppt;
 use assay_domain::grade::Grade;
 use assay_domain::methodology::Methodology;
 use assay_domain::rationale::percent;
-use assay_domain::scenario::{Effect, Scenario, Shock, StressSet, Targets, apply, effects};
+use assay_domain::scenario::{
+    Baseline, Effect, Scenario, Shock, StressSet, Targets, apply, effects,
+};
 use assay_domain::{AvsId, ChainId, OperatorId, OperatorSetId};
 use clap::Args;
 use serde_json::json;
@@ -69,8 +71,7 @@ impl StressArgs {
             if !self.scenario.is_empty() {
                 bail!("name fixed scenarios or shocks of your own, not both");
             }
-            let (name, title) = ("own".to_owned(), "a scenario of your own".to_owned());
-            return Ok(vec![Scenario { name, title, shocks }]);
+            return Ok(vec![Scenario::own(shocks)]);
         }
         if self.scenario.is_empty() {
             return Ok(set.scenarios.clone());
@@ -112,10 +113,11 @@ pub(super) async fn run(database: &DatabaseArgs, args: StressArgs) -> anyhow::Re
         (None, _) => bail!("the log has several chains; choose one with --chain-id"),
     };
     let chain = state.chains.get(&chain_id).context("the log holds nothing of that chain")?;
+    let baseline = Baseline::of(chain, chain_id, &methodology);
     let mut played = Vec::new();
     for scenario in scenarios {
         let stressed = apply(chain, chain_id, &scenario, &methodology)?;
-        let effects = effects(chain, chain_id, &stressed, &methodology);
+        let effects = effects(chain, &baseline, &stressed, &methodology);
         played.push((scenario, effects));
     }
     if args.json {

@@ -257,7 +257,8 @@ async fn readiness_says_what_is_missing() {
         WHERE chain_id = 1",
     )
     .await;
-    let strict = router(pool.clone(), ApiConfig { lag_blocks_max: Some(50) });
+    let strict =
+        router(pool.clone(), ApiConfig { lag_blocks_max: Some(50), ..ApiConfig::default() });
     let reply = get(&strict, "/ready", "*/*").await;
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json()["reason"], "chain 1 is 100 blocks behind, the limit is 50");
