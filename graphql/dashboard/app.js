@@ -7,7 +7,7 @@ import { STATUS, drawPlace, drawTop, here, markPage, startTheme } from "./frame.
 const ROUTES = [
   [/^\/$/, "/ui/leaderboard.js"], [/^\/e\/([^/]+)$/, "/ui/entity.js"],
   [/^\/slashings$/, "/ui/slashings.js"], [/^\/actions$/, "/ui/slashings.js"],
-  [/^\/feed$/, "/ui/feed.js"], [/^\/methodology$/, "/ui/methodology.js"],
+  [/^\/stress$/, "/ui/stress.js"], [/^\/feed$/, "/ui/feed.js"], [/^\/methodology$/, "/ui/methodology.js"],
 ];
 
 /** Chains that are made up. */
@@ -108,9 +108,12 @@ function begin(place) {
 }
 
 addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[href]");
+  const anchor = event.target.closest?.("a[href]");
   const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
-  if (!link || !isPlain || link.origin !== location.origin || link.hasAttribute("download")) return;
+  if (!anchor || !isPlain || anchor.hasAttribute("download")) return;
+  // The anchors of drawings have no parts of an address of their own.
+  const link = new URL(anchor.getAttribute("href"), location.href);
+  if (link.origin !== location.origin) return;
   if (link.pathname.startsWith("/graph") || /^\/(v1|feeds)\//.test(link.pathname)) return;
   if (link.hash && link.pathname === location.pathname && link.search === location.search) return;
   event.preventDefault();
@@ -118,7 +121,7 @@ addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => open({ isNew: true }));
 
-const KEYS = { l: "/", s: "/slashings", a: "/actions", f: "/feed", m: "/methodology" };
+const KEYS = { l: "/", s: "/slashings", a: "/actions", w: "/stress", f: "/feed", m: "/methodology" };
 let isGoing = false;
 addEventListener("keydown", (event) => {
   const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
@@ -129,7 +132,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     document.querySelector(focus)?.focus();
   }
-  if (isGoing && KEYS[event.key]) go(here({ after: null, q: null, kind: null, grade: null }, KEYS[event.key]));
+  if (isGoing && KEYS[event.key]) go(here({ after: null, q: null, kind: null, grade: null, slash: null, take: null, bug: null, exits: null, scenario: null }, KEYS[event.key]));
   isGoing = event.key === "g";
 });
 

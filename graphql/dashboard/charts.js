@@ -152,6 +152,23 @@ export function waterfall(blocks, names) {
   return h("ol", { class: "waterfall" }, rows);
 }
 
+/** Where grades go from and to, a line each; decoration: the table beside it says it. */
+export function shift(effects, nameOf) {
+  const x = (grade) => 150 + (grade ? GRADES.indexOf(grade) : GRADES.length) * 30;
+  const height = 26 + effects.length * 24;
+  const scaleOf = [...GRADES.filter((_, index) => index % 3 === 0), null];
+  return h("div", { class: "scroll flow", tabindex: 0, role: "region", "aria-label": "Grades before and after" },
+    s("svg", { viewBox: `0 0 780 ${height}`, width: 780, height, "aria-hidden": true },
+      scaleOf.map((grade) => [s("text", { x: x(grade), y: 14, "text-anchor": "middle" }, grade ?? "NR"), s("line", { x1: x(grade), x2: x(grade), y1: 20, y2: height, class: "grid" })]),
+      effects.map((effect, index) => {
+        const [y, from, into] = [36 + index * 24, x(effect.gradeBefore), x(effect.gradeAfter)];
+        const name = nameOf(effect);
+        return [s("text", { x: 4, y: y + 4, class: "name" }, name.length > 20 ? `${name.slice(0, 19)}…` : name),
+          s("line", { x1: from, x2: into, y1: y, y2: y, class: `shift g-${family(effect.gradeAfter)}` }),
+          s("circle", { cx: from, cy: y, r: 4, class: "from" }), s("circle", { cx: into, cy: y, r: 6, class: `bar g-${family(effect.gradeAfter)}` })];
+      })));
+}
+
 /** Slashes on a line of time; the larger the share, the larger the dot. */
 export function timeline(slashes) {
   const WIDTH = width();

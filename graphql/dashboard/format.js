@@ -141,8 +141,8 @@ export function blockName(block, names = new Map()) {
     const name = rest.join(" ");
     return { label: "Ceiling", subject: CEILINGS[name] ?? name.replaceAll("_", " ") };
   }
-  const set = /^(?:operator-set-\d+-)?(0x[0-9a-f]{40})[-:](\d+)$/i.exec(rest.join(" "));
-  const subject = withNames(set ? `set ${set[2]} of ${set[1]}` : rest.join(" "), names);
+  const sets = /(?:operator-set-\d+-)?(0x[0-9a-f]{40})[-:](\d+)/gi;
+  const subject = withNames(rest.join(" ").replace(sets, "set $2 of $1"), names);
   return { label: CLASSES[block.class] ?? block.class, subject };
 }
 
