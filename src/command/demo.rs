@@ -100,7 +100,7 @@ async fn world(database: &DatabaseArgs, args: &DemoArgs) -> anyhow::Result<()> {
     let open = database.open_apart().await?;
     let store = open.store().await?;
     refuse_other_chains(store.pool()).await?;
-    let facts = world::facts();
+    let facts = world::facts()?;
     let batch = Batch {
         chain_id: world::CHAIN_ID,
         finalized: Some(world::head(&facts)),

@@ -8,6 +8,7 @@ use alloy::json_abi;
 use alloy::primitives::{Address, B256, U256, address};
 use assay::chain::catalog::{Catalog, Declaration};
 use assay::chain::manifest::{ListedContract, Manifest};
+use assay::chain::scripted::Emission;
 use assay::chain::{ChainLog, Contract, Topics};
 use assay::event_store::Batch;
 use assay::rater::Rater;
@@ -72,13 +73,12 @@ impl Speaker {
         Self { block: START, facts: Vec::new() }
     }
 
-    fn say(&mut self, address: Address, event: &json_abi::Event, values: &[DynSolValue]) {
-        let (topics, data) = encode(event, values);
+    fn say(&mut self, emission: Emission) {
         self.block += 1;
         let log = ChainLog {
-            address,
-            topics: Topics::new(&topics).unwrap(),
-            data,
+            address: emission.address,
+            topics: emission.topics,
+            data: emission.data,
             block_number: self.block,
             block_hash: B256::from(U256::from(self.block)),
             block_timestamp: None,
@@ -92,10 +92,8 @@ impl Speaker {
 
     /// An event of a protocol's contract, by its manifest.
     fn listed(&mut self, protocol: &str, contract: &str, event: &str, values: &[DynSolValue]) {
-        let found = manifest(protocol).contracts.iter().find(|one| one.name == contract).unwrap();
-        let listed = found.events.iter().find(|one| one.event.name == event);
-        let event = &listed.unwrap_or_else(|| panic!("{protocol} {contract} {event}")).event;
-        self.say(found.address, event, values);
+        let emission = manifest(protocol).emission(contract, event, values);
+        self.say(emission.unwrap_or_else(|| panic!("{protocol} {contract} {event}")));
     }
 
     /// An event of EigenLayer's own, in its newest form.
@@ -107,7 +105,7 @@ impl Speaker {
         };
         let declared = Catalog::eigenlayer().declarations().iter().rfind(is_it);
         let event = &declared.unwrap_or_else(|| panic!("{event}")).event;
-        self.say(address_of(contract), event, values);
+        self.say(Emission::new(address_of(contract), event, values).unwrap());
     }
 
     fn state(&self) -> State {
@@ -639,7 +637,7 @@ fn every_listed_event_is_declared_so_by_its_protocol_and_decodes() {
             let values: Vec<_> =
                 inputs.map(|input| sample(&input.resolve().unwrap(), &mut seed)).collect();
             let mut chain = Speaker::new();
-            chain.say(contract.address, &listed.event, &values);
+            chain.say(Emission::new(contract.address, &listed.event, &values).unwrap());
             let found = chain.facts[0].event.lrt();
             assert_eq!(found, Some(token(name)), "{}", listed.name);
             // Cut short or too long, it is refused.
