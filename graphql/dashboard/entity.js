@@ -1,7 +1,7 @@
 // One entity: its rating, how it came about, how it moved, what hangs on it.
 
 import { chart, figure, h, table } from "./dom.js";
-import { blockName, blocksAsTime, day, grouped, inWords, kindName, mainDriver, moment, nameOf, namesIn, percent, percentOfBp, percentOfMillion, percentOfWad, shares, short, strategyName, withNames } from "./format.js";
+import { blockName, blocksAsTime, day, grouped, inSentence, inWords, kindName, mainDriver, moment, nameOf, namesIn, percent, percentOfBp, percentOfMillion, percentOfWad, shares, short, strategyName, withNames } from "./format.js";
 import { badge, history, scale, survival, waterfall } from "./charts.js";
 import { ATTESTATION, attestations } from "./attestations.js";
 import { BACKING, lookThrough } from "./lrt.js";
@@ -69,9 +69,8 @@ export async function load({ ask, asOf, at, slug }) {
     heading(entity),
     open.length > 0 && openSlashings({ totalCount: open.length, nodes: open }),
     entity.rating?.rationale.warnings.map((warning) => h("p", { class: "note bad" }, withNames(warning, names))),
-    h("div", { class: "columns" }, why(entity, names), sentences(entity, names)),
+    h("div", { class: "columns" }, h("div", null, why(entity, names), distribution(entity, names)), sentences(entity, names)),
     entity.backing && lookThrough(entity, names),
-    distribution(entity, names),
     moved(entity),
     actionsOf(entity),
     exposures(entity, names),
@@ -118,7 +117,7 @@ function distribution({ rating }, names) {
   return chart("What a year can cost", drawing,
     ["In 99 years of 100 no more than ", figure(p99.valueAtRiskBp, percentOfBp(p99.valueAtRiskBp)), " is lost; in the hundredth ", figure(p99.expectedShortfallPpt, percent(p99.expectedShortfallPpt)),
       " on average. More than 1 % is lost with probability ", figure(found.aboveOnePercentPpt, percent(found.aboveOnePercentPpt)), "; the worst that can happen costs ", figure(found.worstBp, percentOfBp(found.worstBp)), ".",
-      of && [" What is lost then is mostly due to ", blockName(of, names).label.toLowerCase(), "."]],
+      of && [" What is lost then is mostly due to ", inSentence(blockName(of, names).label), "."]],
     [table("Value at risk and expected shortfall", [
       ["Level", (one) => figure(one.level, `${Number(one.level) * 100} %`)],
       ["Value at risk", (one) => figure(one.valueAtRiskBp, percentOfBp(one.valueAtRiskBp)), "number"],
@@ -140,7 +139,7 @@ function why(entity, names) {
   const blocks = [...rating.attribution].sort((a, b) => (a.class === "cap") - (b.class === "cap") || b.points - a.points);
   const main = mainDriver(rating.attribution);
   const { label, subject } = blockName(main, names);
-  const sentence = ["Score ", figure(rating.score, rating.score), ` is the sum of ${blocks.length} parts; the largest is ${label === "Ceiling" ? `the ceiling “${subject}”` : label.toLowerCase()}, `, figure(main.points, `${main.points} points`), ". Lower is safer; a notch is 1\u202f000.", blocks.some((block) => block.points === 0) && " Parts that add nothing are in the table."];
+  const sentence = ["Score ", figure(rating.score, rating.score), ` is the sum of ${blocks.length} parts; the largest is ${label === "Ceiling" ? `the ceiling “${subject}”` : inSentence(label)}, `, figure(main.points, `${main.points} points`), ". Lower is safer; a notch is 1\u202f000.", blocks.some((block) => block.points === 0) && " Parts that add nothing are in the table."];
   return chart("Why this rating", waterfall(blocks, names), sentence, table("Loss blocks", [
     ["Block", (block) => { const name = blockName(block, names); return [name.label, " ", h("span", { class: "soft" }, name.subject)]; }],
     ["Points", (block) => figure(block.points, block.points), "number"],

@@ -79,7 +79,8 @@ export function flow(ways, headings) {
   };
   const part = (stop) => `${significant((stop.value / total) * 100)} %`;
   const nodes = drawn.flat().map((stop) => {
-    const name = stop.name.length > 24 ? `${stop.name.slice(0, 23)}…` : stop.name;
+    const most = Math.floor((step - BAR - 12) / 7);
+    const name = stop.name.length > most ? `${stop.name.slice(0, most - 1)}…` : stop.name;
     const attributes = {
       class: "stop", onpointerenter: () => isolate(stop), onpointerleave: () => isolate(null), onfocus: () => isolate(stop), onblur: () => isolate(null),
       ...(stop.path ? { href: here({ after: null }, stop.path), "aria-label": `${headings[stop.column]} ${stop.name}, ${stop.label ?? "not rated"}, ${part(stop)}` } : {}),

@@ -142,9 +142,12 @@ export function blockName(block, names = new Map()) {
     return { label: "Ceiling", subject: CEILINGS[name] ?? name.replaceAll("_", " ") };
   }
   const sets = /(?:operator-set-\d+-)?(0x[0-9a-f]{40})[-:](\d+)/gi;
-  const subject = withNames(rest.join(" ").replace(sets, "set $2 of $1"), names);
+  const subject = withNames(rest.join(" ").replace(sets, "set $2 of $1").replace(/\+(\d+)$/, " and $1 more"), names);
   return { label: CLASSES[block.class] ?? block.class, subject };
 }
+
+/** The label within a sentence: "LRT contracts" stays, "Slasher logic" does not. */
+export const inSentence = (label) => label.replace(/^[A-Z](?=[a-z])/, (first) => first.toLowerCase());
 
 /** A sentence in which blocks have their names in place of their ids. */
 export function inWords(sentence, attribution, names) {

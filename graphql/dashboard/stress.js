@@ -37,6 +37,9 @@ const WHAT_IF = `query WhatIf($asOf: AsOf, $chainId: ChainId, $shocks: ShocksInp
 }
 ${EFFECT}`;
 
+/** Entities drawn; the table has more. */
+const DRAWN_MAX = 16;
+
 const SLIDERS = [
   ["bug", "A client with a consensus bug runs on", "% of the validators", 100],
   ["exits", "Nobody can leave for", "days more", 90],
@@ -90,11 +93,8 @@ export async function load({ ask, asOf, at, parameters, here, go, status }) {
 }
 
 function form(parameters, { operators, sets }, names, here, go) {
-  const called = (entity) => {
-    const own = names.get(entity.address.toLowerCase());
-    return own ? (entity.kind === "OPERATOR_SET" ? `${own} · set ${entity.operatorSetId}` : own) : nameOf(entity);
-  };
-  const [slashed, part] = (parameters.get("slash") ?? ":50").split(":");
+  const called = (entity) => shortName({ entity }, names);
+  const [slashed, part] = (parameters.get("slash") ?? ":50").toLowerCase().split(":");
   const show = () => {
     const at = (field) => fields[field].value;
     go(here({
@@ -114,9 +114,9 @@ function form(parameters, { operators, sets }, names, here, go) {
   const [bugInput, bugText] = slider(SLIDERS[0][1], SLIDERS[0][2], SLIDERS[0][3], Number(parameters.get("bug")) || 0);
   const [exitsInput, exitsText] = slider(SLIDERS[1][1], SLIDERS[1][2], SLIDERS[1][3], Number(parameters.get("exits")) || 0);
   const fields = {
-    operator: select("Operator that is slashed", [["", "no operator"], ...operators.nodes.map((one) => [one.address, called(one)])], slashed),
+    operator: select("Operator that is slashed", [["", "no operator"], ...operators.nodes.map((one) => [one.address.toLowerCase(), called(one)])], slashed),
     part: partInput,
-    set: select("Operator set whose slasher takes everything", [["", "no set"], ...sets.nodes.map((one) => [`${one.address}:${one.operatorSetId}`, called(one)])], parameters.get("take") ?? ""),
+    set: select("Operator set whose slasher takes everything", [["", "no set"], ...sets.nodes.map((one) => [`${one.address.toLowerCase()}:${one.operatorSetId}`, called(one)])], (parameters.get("take") ?? "").toLowerCase()),
     bug: bugInput, exits: exitsInput,
   };
   const line = (title, ...parts) => h("div", { class: "shock" }, h("span", null, title), h("div", null, parts));
@@ -134,6 +134,13 @@ const called = (effect, names) => {
   return [entity ? to(`/e/${entity.slug}`, nameOf(entity)) : short(effect.slug), own && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${own}”`)];
 };
 
+/** A name for a drawing. */
+function shortName({ entity, slug }, names) {
+  const own = entity && names.get(entity.address.toLowerCase());
+  if (!own) return entity ? nameOf(entity) : short(slug);
+  return entity.kind === "OPERATOR_SET" ? `${own} · set ${entity.operatorSetId}` : own;
+}
+
 const lost = (effect) => effect.lostPpt == null ? h("span", { class: "none" }, "unknown")
   : [figure(effect.lostPpt, percent(effect.lostPpt)), effect.lostWei != null && effect.lostWei !== "0" && [" · ", figure(effect.lostWei, ether(effect.lostWei))]];
 
@@ -146,7 +153,7 @@ function overview(scenarios, names, here) {
     ["Hit worst", (one) => one.effects.nodes[0] ? [called(one.effects.nodes[0], names), " ", grade(one.effects.nodes[0].gradeBefore), " → ", grade(one.effects.nodes[0].gradeAfter)] : "nobody that the log knows"],
     ...tokens.map((token) => [`LRT ${names.get(token.entity.address.toLowerCase()) ?? short(token.entity.address)}`, (one) => {
       const found = one.tokens.nodes.find((effect) => effect.slug === token.slug);
-      return found ? [grade(found.gradeBefore), " → ", grade(found.gradeAfter), h("span", { class: "soft" }, " ", lost(found))] : h("span", { class: "none" }, "as before");
+      return found ? [grade(found.gradeBefore), " → ", grade(found.gradeAfter), found.lostPpt !== "0" && found.lostPpt != null && [" ", figure(found.lostPpt, percent(found.lostPpt))]] : h("span", { class: "none" }, "as before");
     }, "fixed"]),
   ], scenarios);
 }
@@ -160,7 +167,7 @@ function result(scenario, names) {
     ["entity", (one) => one.slug], ["lost_ppt", (one) => one.lostPpt], ["lost_wei", (one) => one.lostWei], ["grade_before", (one) => one.gradeBefore], ["grade_after", (one) => one.gradeAfter],
     ["expected_loss_before_ppt", (one) => one.expectedLossBeforePpt], ["expected_loss_after_ppt", (one) => one.expectedLossAfterPpt]];
   return h("figure", { class: "chart" },
-    shift(nodes.slice(0, 16), (one) => (one.entity && names.get(one.entity.address.toLowerCase())) ?? (one.entity ? nameOf(one.entity) : short(one.slug))),
+    shift(nodes.slice(0, DRAWN_MAX), (one) => shortName(one, names)),
     h("figcaption", null, "It moves ", figure(totalCount, grouped(totalCount)), " entities; ", figure(scenario.downgraded, grouped(scenario.downgraded)), " would have a worse grade or none.",
       tokens.length > 0 && ` ${tokens.length} of them are liquid restaking tokens.`, more, " ", csvLink("assay-what-if.csv", columns, nodes)),
     table("Whom it moves", [
