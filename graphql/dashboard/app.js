@@ -40,7 +40,8 @@ async function open({ isNew }) {
   const turn = ++state.turn;
   const asked = request();
   markPage(location.pathname);
-  if (isNew) scrollTo(0, 0);
+  // Whoever moves a slider stays where it is.
+  if (isNew && !focused()) scrollTo(0, 0);
   if (!asked) return draw(turn, problem("There is no such page.", "The pages are named above."), null, null);
   try {
     const [page, status] = await Promise.all([import(asked.module), ask(STATUS)]);
@@ -51,7 +52,7 @@ async function open({ isNew }) {
     const snapshot = content.snapshot ?? state.status.head;
     draw(turn, content.body, asked, { ...content, snapshot });
     document.title = `${content.title} · Assay`;
-    if (isNew && state.shown) main.focus({ preventScroll: true });
+    if (isNew && state.shown && !focused()) main.focus({ preventScroll: true });
     state.shown = location.href;
     content.after?.();
   } catch (error) {
@@ -65,13 +66,18 @@ async function open({ isNew }) {
 const problem = (message, hint) =>
   h("section", { class: "empty" }, h("h1", null, message), hint && h("p", null, hint), h("p", null, h("a", { href: "/" }, "All ratings")));
 
+/** The control of the page that has the focus, by its label. */
+const focused = () => main.querySelector(":is(input, select):focus")?.getAttribute("aria-label");
+
 let last = { asked: null, content: null };
 
 function draw(turn, body, asked, content) {
   if (turn !== state.turn) return;
   last = { asked, content };
   const opened = [...main.querySelectorAll("details[open] > summary")].map((one) => one.textContent);
+  const label = focused();
   main.replaceChildren(body);
+  if (label) main.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus({ preventScroll: true });
   for (const summary of main.querySelectorAll("details > summary")) {
     if (opened.includes(summary.textContent)) summary.parentElement.open = true;
   }

@@ -64,7 +64,8 @@ pub(crate) struct LossAfterReserve {
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LossDistribution {
-    /// The mean, 1e-12, capped at everything.
+    /// The mean, 1e-12, capped at everything. A little below the rating's sum of blocks where the
+    /// blocks' rates follow the common factor.
     pub expected_loss_ppt: BigInt,
     /// The standard deviation, 1e-12.
     pub standard_deviation_ppt: BigInt,

@@ -220,7 +220,11 @@ async fn play(
     let simulator = ctx.data::<Arc<dyn Simulator>>().map_err(|_| {
         ApiError::Unavailable("scenarios are not played here: ask a running node over HTTP")
     })?;
-    let pin = Session::of(ctx)?.reader().await.pin().await?;
+    let session = Session::of(ctx)?;
+    // The next version of this program may have other fixed scenarios: no cache keeps an answer
+    // for ever.
+    session.used_live();
+    let pin = session.reader().await.pin().await?;
     let moment = Moment {
         storage_position: pin.storage_position.cast_unsigned(),
         position: scope.position.cast_unsigned(),

@@ -334,7 +334,7 @@ impl Stage {
         .collect()
     }
 
-    /// Every operator's native ether shrinks.
+    /// Every operator's native ether shrinks, and every pod of a token.
     fn lose_native(&mut self, share: Ppt) -> Result<(), ScenarioError> {
         let held = |chain: &ChainState| -> Vec<(OperatorId, U256)> {
             let shares =
@@ -349,6 +349,21 @@ impl Stage {
                 staker: StakerId(alloy_primitives::Address::ZERO),
                 strategy: BEACON_CHAIN_ETH,
                 shares: lost.unwrap_or_default(),
+            })?;
+        }
+        let lrts = self.chain().into_iter().flat_map(|chain| chain.lrts.values());
+        let stakers: BTreeSet<StakerId> = lrts.flat_map(|lrt| lrt.stakers.clone()).collect();
+        for staker in stakers {
+            let known = self.chain().and_then(|chain| chain.stakers.get(&staker));
+            let previous_factor =
+                known.and_then(|known| known.beacon_chain_slashing_factor).unwrap_or(WAD);
+            let left = share.complement().0;
+            let left = mul_div_half_even(previous_factor.into(), left.into(), Ppt::ONE.0.into());
+            let new_factor = u64::try_from(left).unwrap_or(u64::MAX);
+            self.happen(Event::BeaconChainSlashingFactorDecreased {
+                staker,
+                previous_factor,
+                new_factor,
             })?;
         }
         Ok(())

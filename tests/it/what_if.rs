@@ -108,6 +108,15 @@ async fn the_api_plays_what_the_command_plays_and_tokens_are_hit_through_their_o
         assert!(token.lost.is_some(), "{token:?}");
     }
 
+    // A client bug reaches them through their pods: 12 % of what is there.
+    let bug = played(&world.rater, set.find("client-bug-20").unwrap());
+    let tokens: Vec<_> = bug.iter().filter(|one| one.entity.kind == EntityKind::Lrt).collect();
+    assert!(!tokens.is_empty(), "{bug:?}");
+    for token in tokens {
+        let lost = token.lost.unwrap().0;
+        assert!(lost > 0 && lost <= 120_000_000_000, "{token:?}");
+    }
+
     // One's own is the same function of the same shocks.
     let operator = world.rater.state().unwrap().chains[&world::CHAIN_ID].operators.keys().next();
     let operator = *operator.unwrap();
