@@ -9,10 +9,13 @@
     reason = "rates and decile means are real numbers; what leaves is Q1.127 or whole ppt"
 )]
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::B256;
 use borsh::BorshSerialize;
 
 use crate::decimal::{ATTO_ONE, Atto, PPT_ONE, Ppt};
+use crate::frontier::{PositionBlock, PositionOutcome};
 use crate::loss::severity::{beta_decile_means, on_grid};
 use crate::loss::{
     Block, BlockId, CELLS, Factor, Hazard, Level, LossDistribution, LossModel, ModelError,
@@ -136,6 +139,35 @@ fn block(
     let severity = on_grid(CELLS, &losses).ok()?;
     let id = BlockId::new(found.id.clone()).ok()?;
     Block::new(id, hazard(found), float(beta(found.class, methodology).0), severity).ok()
+}
+
+/// A block as it falls on single positions: the same share of each that it touches, rounded up to
+/// a basis point. `None` where it touches none.
+pub(crate) fn on_positions(
+    found: &LossBlock,
+    touched: &[bool],
+    methodology: &Methodology,
+) -> Option<PositionBlock> {
+    if !touched.contains(&true) || found.exposure == Ppt::ZERO {
+        return None;
+    }
+    let mut by_loss: BTreeMap<u16, Probability> = BTreeMap::new();
+    for (share, p) in shares(found, true, methodology) {
+        let loss = u128::from(share.0).saturating_mul(found.exposure.0.into());
+        let loss = u16::try_from(loss.div_ceil(PPT_SQUARED_PER_BP)).unwrap_or(CELLS).min(CELLS);
+        let sum = by_loss.entry(loss).or_default();
+        *sum = sum.plus(p);
+    }
+    let outcome = |(loss, probability): (u16, Probability)| PositionOutcome {
+        probability,
+        losses_bp: touched.iter().map(|is_hit| if *is_hit { loss } else { 0 }).collect(),
+    };
+    Some(PositionBlock {
+        id: BlockId::new(found.id.clone()).ok()?,
+        hazard: hazard(found),
+        beta: float(beta(found.class, methodology).0),
+        outcomes: by_loss.into_iter().filter(|(_, p)| p.to_q127() > 0).map(outcome).collect(),
+    })
 }
 
 /// How often the event happens.

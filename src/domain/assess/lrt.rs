@@ -305,8 +305,14 @@ impl Assessor<'_> {
 
     /// Common shocks: one block for all sets with one owner or one slasher.
     fn shock_blocks(&self, exposed: &BTreeMap<OperatorSetId, Ppt>) -> Vec<LossBlock> {
+        let sets = exposed.keys().copied().collect();
+        self.groups_of(&sets).iter().flat_map(|group| self.group_blocks(group, exposed)).collect()
+    }
+
+    /// Sets that one owner or one slasher joins.
+    pub(super) fn groups_of(&self, sets: &BTreeSet<OperatorSetId>) -> Vec<Vec<OperatorSetId>> {
         let mut groups: Vec<Vec<OperatorSetId>> = Vec::new();
-        for set in exposed.keys() {
+        for set in sets {
             let joins =
                 |group: &Vec<OperatorSetId>| group.iter().any(|it| self.share_keys(*it, *set));
             let (joined, mut apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(joins);
@@ -315,7 +321,7 @@ impl Assessor<'_> {
             apart.push(group);
             groups = apart;
         }
-        groups.iter().flat_map(|group| self.group_blocks(group, exposed)).collect()
+        groups
     }
 
     fn share_keys(&self, one: OperatorSetId, two: OperatorSetId) -> bool {
@@ -326,7 +332,7 @@ impl Assessor<'_> {
     }
 
     /// C3 and C4 once, as in the worst set of the group, on what all of it exposes; C5 set by set.
-    fn group_blocks(
+    pub(super) fn group_blocks(
         &self,
         group: &[OperatorSetId],
         exposed: &BTreeMap<OperatorSetId, Ppt>,
