@@ -32,5 +32,6 @@ mod oracle_keys;
 mod oracle_nodes;
 mod oracle_proof;
 mod oracle_world;
+mod rewards;
 mod store;
 mod support;
