@@ -142,7 +142,7 @@ pub(crate) async fn of_blocks(stored: Vec<u8>) -> Result<LossDistribution, ApiEr
     }
     let _place = PLACES.acquire().await;
     let computed = tokio::task::spawn_blocking(move || {
-        loss_model(&profile, None, methodology).map(|model| Tail::of(&model).into())
+        loss_model(&profile, None, methodology).map(|model| Tail::of(&model, 0).into())
     });
     computed
         .await

@@ -103,6 +103,7 @@ fn subjects(chain_id: ChainId, claim: &Claim) -> Vec<RatedEntity> {
         }
         Topic::Price(_) => Vec::new(),
         Topic::Watch(entity) => vec![entity],
+        Topic::Token(id, _) => vec![RatedEntity::lrt(chain_id, id)],
     }
 }
 

@@ -32,6 +32,7 @@ mod oracle_keys;
 mod oracle_nodes;
 mod oracle_proof;
 mod oracle_world;
+mod rewards;
 mod store;
 mod support;
 mod what_if;
