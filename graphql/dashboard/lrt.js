@@ -8,6 +8,7 @@ import { to } from "./frame.js";
 
 export const BACKING = `fragment Backing on LrtBacking { nav seen unpricedStrategies slashingLossPpt lossWithoutRunPpt navGuardPpt
   redeemedBeforePpt marketOverValuePpt lossDays worstWriteDownPpt
+  firstLoss { wei bp bornePpt }
   reserve { status liabilities assets coveragePpt stalePpt }
   liquidity { grade days wanted queued buffer escrowed staked delayDays isPaused }
   lossDistribution { afterReserve { reserveBp expectedLossPpt } }
@@ -81,6 +82,7 @@ export function lookThrough(entity, names) {
         fact("Proven to be there", figure(reserve.assets, ether(reserve.assets))),
         rates.nodes[0] && fact("A token is worth", figure(rates.nodes[0].rate, `${significant(Number(BigInt(rates.nodes[0].rate) / 10n ** 9n) / 1e9)} ETH`)),
         backing.marketOverValuePpt && fact("Market over value", figure(backing.marketOverValuePpt, percent(backing.marketOverValuePpt))),
+        backing.firstLoss && fact("Bears the first loss", [figure(backing.firstLoss.wei, ether(backing.firstLoss.wei)), ", ", figure(backing.firstLoss.bp, percentOfBp(backing.firstLoss.bp))]),
         fact("Days with a loss so far", figure(backing.lossDays, backing.lossDays)),
         fact("Largest write-down", figure(backing.worstWriteDownPpt, percent(backing.worstWriteDownPpt))))),
       h("section", null, h("h2", null, "How fast it can be left"), h("dl", { class: "facts" },

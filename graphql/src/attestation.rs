@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
 use futures_util::future::try_join_all;
+use serde::Deserialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::entity::RatedEntity;
@@ -12,7 +13,8 @@ use crate::scalar::{Address, BigInt, Bytes32, DateTime, LogPosition};
 use crate::scope::{Block, Scope};
 
 /// How well a claim is verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum VerificationLevel {
     /// The rated party says so.
     SelfClaim,

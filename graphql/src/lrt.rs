@@ -6,6 +6,7 @@ use async_graphql::{Context, Enum, Object, SimpleObject};
 use serde::Deserialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
+use crate::attestation::VerificationLevel;
 use crate::distribution::LossDistribution;
 use crate::entity::{Lrt, Operator, OperatorSet};
 use crate::error::ApiError;
@@ -114,9 +115,24 @@ pub(crate) struct LrtLiquidity {
     pub is_paused: bool,
 }
 
+/// What bears a token's losses before its holders do; in the loss blocks already.
+#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LrtFirstLoss {
+    /// What is set aside, wei of ether.
+    pub wei: BigInt,
+    /// The same, in basis points of the net asset value.
+    pub bp: i32,
+    /// How well that is verified.
+    pub level: VerificationLevel,
+    /// The expected loss of a year that it bears, 1e-12.
+    pub borne_ppt: BigInt,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail {
+    first_loss: Option<LrtFirstLoss>,
     seen: BigInt,
     unpriced: Vec<Address>,
     reserve: LrtReserve,
@@ -188,6 +204,11 @@ impl LrtBacking {
     /// How fast it turns into ether.
     async fn liquidity(&self) -> &LrtLiquidity {
         &self.detail.liquidity
+    }
+
+    /// What bears the first loss. Null where nobody vouches for anything.
+    async fn first_loss(&self) -> Option<&LrtFirstLoss> {
+        self.detail.first_loss.as_ref()
     }
 
     /// The exact distribution of the loss. Null when the token is not rated.
