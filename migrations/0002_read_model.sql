@@ -87,7 +87,11 @@ CREATE TABLE read_model.assessments (
     -- "expectedLossPpt","points","provenance"}], points summing to the score.
     attribution        jsonb    NOT NULL,
     -- {"summary","drivers":[…],"raise":[…],"lower":[…],"rests_on":[…],"warnings":[…]}: generated sentences.
-    rationale          jsonb    NOT NULL
+    rationale          jsonb    NOT NULL,
+    -- Hash of the methodology and the loss blocks, in canonical bytes: the whole loss distribution
+    -- follows of them. NULL where there are none, and of a token, whose distribution stands with
+    -- its backing.
+    blocks             bytea
 );
 
 -- When it was found: one row an assessment that changed something or was reported.
@@ -303,6 +307,39 @@ CREATE TABLE read_model.lrt_positions (
     strategy        bytea,
     value           numeric(78, 0) NOT NULL,
     PRIMARY KEY (hash, ordinal)
+);
+
+-- Signed claims, from the position at which they count: one row each, whatever became of it.
+CREATE TABLE read_model.attestations (
+    -- EIP-712 digest.
+    digest          bytea    PRIMARY KEY,
+    position        bigint   NOT NULL UNIQUE,
+    chain_id        bigint   NOT NULL,
+    block_number    bigint   NOT NULL,
+    block_time      bigint   NOT NULL,
+    -- Rows of entities that it is about: none of the price of a strategy.
+    subjects        bigint[] NOT NULL,
+    -- Name of the claim's type, as it is signed.
+    claim           text     NOT NULL,
+    -- [["path", "value"]]: what is claimed, in the words of whoever signed it.
+    details         jsonb    NOT NULL,
+    -- 0 self-claim, 1 signed by a third party, 2 verified remotely, 3 verified on chain.
+    level           smallint NOT NULL,
+    evidence        bytea    NOT NULL,
+    signer          bytea    NOT NULL,
+    observed_at     bigint   NOT NULL,
+    effective_block bigint   NOT NULL,
+    expires_at      bigint   NOT NULL
+);
+CREATE INDEX attestations_by_subject ON read_model.attestations USING gin (subjects);
+
+-- What became of them: one row a change. That one expires, its own row says.
+CREATE TABLE read_model.attestation_standings (
+    digest   bytea    NOT NULL,
+    position bigint   NOT NULL,
+    -- 1 verified, 2 claimed, 3 superseded, 4 revoked, 5 signer not entitled.
+    standing smallint NOT NULL,
+    PRIMARY KEY (digest, position)
 );
 
 -- What was published where; written by the projection of the outbox, and of the contract's own

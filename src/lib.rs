@@ -3,7 +3,8 @@
 //! Chain logs come in through `chain`, are appended to `event_store`, and are folded and rated by
 //! `rating` and `rater`, which write what the API may see through `projection`.
 //! `verify` does all of it again and compares.
-//! The library never knows the API or the signer: the binary wires them (`command`).
+//! The binary wires the API and the signer to it (`command`). Of the API the library knows one
+//! port: `simulation` plays scenarios for it, on a log that the API cannot see.
 
 pub mod agreement;
 pub mod archive;
@@ -19,6 +20,7 @@ pub mod metrics;
 pub mod projection;
 pub mod rater;
 pub mod rating;
+pub mod simulation;
 pub mod solver;
 pub mod verify;
 pub mod webhook;

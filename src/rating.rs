@@ -71,6 +71,8 @@ pub struct Engine<O> {
     open: Option<(ChainId, BlockRef)>,
     /// Whom the open block's events make us rate again.
     due: BTreeSet<RatedEntity>,
+    /// Where to stop, when only the state there is wanted.
+    state_at: Option<u64>,
     /// Signed messages by the epoch from whose end they count, then by kind and digest.
     messages: BTreeMap<(ChainId, u64), BTreeMap<(u8, B256), Fact>>,
 }
@@ -94,8 +96,30 @@ impl<O: Observer> Engine<O> {
             standings,
             open: None,
             due: BTreeSet::new(),
+            state_at: None,
             messages: BTreeMap::new(),
         }
+    }
+
+    /// Folds up to a canonical position and rates nobody: the state there is what is wanted.
+    /// An epoch's end and the messages behind it are one step.
+    #[must_use]
+    pub fn for_state_at(self, position: u64) -> Self {
+        Self { state_at: Some(position), ..self }
+    }
+
+    fn is_there(&self) -> bool {
+        self.state_at.is_some_and(|position| self.head().position >= position)
+    }
+
+    /// The methodology in force.
+    pub const fn methodology(&self) -> &Arc<Methodology> {
+        &self.methodology
+    }
+
+    /// The state, at the end of the fold.
+    pub fn into_state(self) -> State {
+        self.state
     }
 
     /// Makes further methodologies known, which the log may have adopted.
@@ -144,9 +168,14 @@ impl<O: Observer> Engine<O> {
         }
         if self.open.is_none() {
             let until = fact.block.number;
-            while let Some(end) = self.canonicalizer.next_epoch_end_before(fact.chain_id, until) {
+            while !self.is_there()
+                && let Some(end) = self.canonicalizer.next_epoch_end_before(fact.chain_id, until)
+            {
                 self.end_epoch(end)?;
             }
+        }
+        if self.is_there() {
+            return Ok(());
         }
         self.open = Some(place);
         self.state.apply(fact)?;
@@ -161,7 +190,9 @@ impl<O: Observer> Engine<O> {
     /// Rates what the last block and the epochs that ended since make due.
     pub fn finish(&mut self) -> Result<(), RatingError> {
         self.close_block()?;
-        while let Some(end) = self.canonicalizer.next_final_epoch_end(&self.finalized) {
+        while !self.is_there()
+            && let Some(end) = self.canonicalizer.next_final_epoch_end(&self.finalized)
+        {
             self.end_epoch(end)?;
         }
         Ok(())
@@ -235,6 +266,9 @@ impl<O: Observer> Engine<O> {
         at: BlockRef,
         occasion: Occasion,
     ) -> Result<(), RatingError> {
+        if self.state_at.is_some() {
+            return Ok(());
+        }
         let Some(chain) = self.state.chains.get(&entity.chain_id) else { return Ok(()) };
         let methodology = &*self.methodology;
         let opinion = assess::assess(chain, &entity, When::at(at), methodology);

@@ -1,19 +1,22 @@
 // The dashboard in a real browser: every page, both themes, two widths. Prints "slash now" and
 // waits until the slash shows, without a reload. Fails with a sentence for each thing wrong.
-// Arguments: server, folder for screenshots, slug of an entity, slug of the one to be slashed.
+// Arguments: server, folder for screenshots, slug of an entity, slug of the one to be slashed,
+// slug of a token.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
-import { percent, percentOfMillion, percentOfWad, grouped, shares, span } from "../dashboard/format.js";
+import { ether, percent, percentOfBp, percentOfMillion, percentOfWad, grouped, shares, significant, span } from "../dashboard/format.js";
 
-const [, , url, folder, slug, slashed] = process.argv;
+const [, , url, folder, slug, slashed, token] = process.argv;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const faults = [];
 const check = (holds, sentence) => holds || faults.push(sentence);
 
-const PATHS = ["/", "/slashings", "/actions", "/feed", "/methodology", `/e/${slug}`];
+const operator = slug.split("-").at(-1);
+const PATHS = ["/", "/slashings", "/actions", "/feed", "/methodology", `/e/${slug}`, `/e/${token}`, "/stress",
+  "/stress?scenario=slash-and-exits-stop", `/stress?slash=${operator}%3A40&bug=20&exits=14`];
 const SCRIPT_BYTES_MAX = 60_000;
 
 const browser = await chromium.launch({
@@ -66,8 +69,8 @@ async function compare(page, path) {
     check(isKnown, `${path} shows ${text} for ${value}, which the API does not say`);
     // What is written is the value in one of the ways that figures are written in.
     const ways = [value, grouped(value), `${grouped(value)} blocks`, `${grouped(value)} blocks.`, `${value} points`, `+${value}`];
-    if (/^-?\d+$/.test(value)) ways.push(percent(value), percentOfMillion(Number(value)), percentOfWad(value), shares(value), span(Number(value) * 12), `▲ ${value}`, `▼ ${-value}`);
-    if (/^0\.\d+$/.test(value)) ways.push(percent(Math.round(Number(value) * 1e12)));
+    if (/^-?\d+$/.test(value)) ways.push(percent(value), percentOfMillion(Number(value)), percentOfWad(value), shares(value), span(Number(value) * 12), ether(value), percentOfBp(Number(value)), `${significant(Number(BigInt(value) / 10n ** 9n) / 1e9)} ETH`, `${value} days`, `▲ ${value}`, `▼ ${-value}`);
+    if (/^0\.\d+$/.test(value)) ways.push(`${Number(value) * 100} %`, percent(Math.round(Number(value) * 1e12)));
     check(ways.includes(text), `${path} writes ${value} as ${text}`);
   }
 }
@@ -101,9 +104,36 @@ for (const colorScheme of ["light", "dark"]) {
         faults.push(`${name}: axe ${violation.id}: ${violation.nodes.length} × ${violation.nodes[0].html.slice(0, 160)} ${violation.nodes[0].any[0]?.message ?? ""}`);
       }
       if (colorScheme === "light" && width === 1280) await compare(page, path);
+      if (path === `/e/${slug}`) check(await page.$$eval("dl.claim", (all) => all.length) === 2, "the entity's page does not show its attestations");
     }
     await page.context().close();
   }
+}
+
+// A slider: what it says stands in the address, and the same address says the same again.
+{
+  const page = await open({ viewport: { width: 1280, height: 900 } });
+  await visit(page, "/stress");
+  await page.focus('input[type="range"][aria-label^="A client"]');
+  for (let step = 0; step < 5; step++) await page.keyboard.press("ArrowRight");
+  await page.waitForFunction(() => /bug=\d/.test(location.search) && document.getElementById("main").dataset.ready === location.pathname + location.search);
+  const address = await page.evaluate(() => location.pathname + location.search);
+  const said = await page.textContent("figcaption, .note");
+  await visit(page, address);
+  check(await page.textContent("figcaption, .note") === said, `${address} does not say again what its slider said`);
+  await page.context().close();
+}
+
+// A drawing of a token: every stop with a page of its own can be reached by keyboard, and leads there.
+{
+  const page = await open({ viewport: { width: 1280, height: 900 } });
+  await visit(page, `/e/${token}`);
+  await page.focus(".flow a.stop");
+  check(await page.$$eval(".flow .band.dim", (all) => all.length) < await page.$$eval(".flow .band", (all) => all.length), "a focused stop shows none of its ways");
+  const leads = await page.$eval(".flow a.stop", (one) => one.getAttribute("href"));
+  await page.keyboard.press("Enter");
+  await page.waitForFunction((path) => document.getElementById("main").dataset.ready === path, leads, { timeout: 15_000 });
+  await page.context().close();
 }
 
 // The keyboard alone: to the slashings, to an entity, and a chart read point by point.
@@ -127,6 +157,17 @@ for (const colorScheme of ["light", "dark"]) {
   await page.goto(url + link);
   await page.waitForFunction(() => document.body.innerText.includes("query Entity"), null, { timeout: 15_000 })
     .catch(() => faults.push("GraphiQL does not open with the page's query"));
+  await page.context().close();
+}
+
+// GraphiQL runs a subscription: what was said before is told again from the start of the feed.
+{
+  const page = await open({ viewport: { width: 1280, height: 900 } });
+  const query = 'subscription News { news(afterPosition: "0") { position kind isReplay } }';
+  await page.goto(`${url}/graphiql?${new URLSearchParams({ query, variables: "{}" })}`);
+  await page.click(".graphiql-execute-button", { timeout: 15_000 });
+  await page.waitForFunction(() => document.querySelector(".result-window")?.innerText.includes("isReplay"), null, { timeout: 15_000 })
+    .catch(() => faults.push("GraphiQL does not run a subscription"));
   await page.context().close();
 }
 

@@ -7,7 +7,7 @@ import { STATUS, drawPlace, drawTop, here, markPage, startTheme } from "./frame.
 const ROUTES = [
   [/^\/$/, "/ui/leaderboard.js"], [/^\/e\/([^/]+)$/, "/ui/entity.js"],
   [/^\/slashings$/, "/ui/slashings.js"], [/^\/actions$/, "/ui/slashings.js"],
-  [/^\/feed$/, "/ui/feed.js"], [/^\/methodology$/, "/ui/methodology.js"],
+  [/^\/stress$/, "/ui/stress.js"], [/^\/feed$/, "/ui/feed.js"], [/^\/methodology$/, "/ui/methodology.js"],
 ];
 
 /** Chains that are made up. */
@@ -40,7 +40,8 @@ async function open({ isNew }) {
   const turn = ++state.turn;
   const asked = request();
   markPage(location.pathname);
-  if (isNew) scrollTo(0, 0);
+  // Whoever moves a slider stays where it is.
+  if (isNew && !focused()) scrollTo(0, 0);
   if (!asked) return draw(turn, problem("There is no such page.", "The pages are named above."), null, null);
   try {
     const [page, status] = await Promise.all([import(asked.module), ask(STATUS)]);
@@ -51,7 +52,7 @@ async function open({ isNew }) {
     const snapshot = content.snapshot ?? state.status.head;
     draw(turn, content.body, asked, { ...content, snapshot });
     document.title = `${content.title} · Assay`;
-    if (isNew && state.shown) main.focus({ preventScroll: true });
+    if (isNew && state.shown && !focused()) main.focus({ preventScroll: true });
     state.shown = location.href;
     content.after?.();
   } catch (error) {
@@ -65,13 +66,18 @@ async function open({ isNew }) {
 const problem = (message, hint) =>
   h("section", { class: "empty" }, h("h1", null, message), hint && h("p", null, hint), h("p", null, h("a", { href: "/" }, "All ratings")));
 
+/** The control of the page that has the focus, by its label. */
+const focused = () => main.querySelector(":is(input, select):focus")?.getAttribute("aria-label");
+
 let last = { asked: null, content: null };
 
 function draw(turn, body, asked, content) {
   if (turn !== state.turn) return;
   last = { asked, content };
   const opened = [...main.querySelectorAll("details[open] > summary")].map((one) => one.textContent);
+  const label = focused();
   main.replaceChildren(body);
+  if (label) main.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus({ preventScroll: true });
   for (const summary of main.querySelectorAll("details > summary")) {
     if (opened.includes(summary.textContent)) summary.parentElement.open = true;
   }
@@ -108,9 +114,12 @@ function begin(place) {
 }
 
 addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[href]");
+  const anchor = event.target.closest?.("a[href]");
   const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
-  if (!link || !isPlain || link.origin !== location.origin || link.hasAttribute("download")) return;
+  if (!anchor || !isPlain || anchor.hasAttribute("download")) return;
+  // The anchors of drawings have no parts of an address of their own.
+  const link = new URL(anchor.getAttribute("href"), location.href);
+  if (link.origin !== location.origin) return;
   if (link.pathname.startsWith("/graph") || /^\/(v1|feeds)\//.test(link.pathname)) return;
   if (link.hash && link.pathname === location.pathname && link.search === location.search) return;
   event.preventDefault();
@@ -118,7 +127,7 @@ addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => open({ isNew: true }));
 
-const KEYS = { l: "/", s: "/slashings", a: "/actions", f: "/feed", m: "/methodology" };
+const KEYS = { l: "/", s: "/slashings", a: "/actions", w: "/stress", f: "/feed", m: "/methodology" };
 let isGoing = false;
 addEventListener("keydown", (event) => {
   const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
@@ -129,7 +138,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     document.querySelector(focus)?.focus();
   }
-  if (isGoing && KEYS[event.key]) go(here({ after: null, q: null, kind: null, grade: null }, KEYS[event.key]));
+  if (isGoing && KEYS[event.key]) go(here({ after: null, q: null, kind: null, grade: null, slash: null, take: null, bug: null, exits: null, scenario: null }, KEYS[event.key]));
   isGoing = event.key === "g";
 });
 

@@ -41,6 +41,13 @@ export function table(caption, columns, rows, attributes) {
         h("td", { class: kind }, cell(row, index))))))));
 }
 
+/** A link that is not part of the text: a file to keep. */
+export const csvLink = (name, columns, rows) => {
+  const cell = (value) => (/[",\n]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
+  const text = [columns.map(([header]) => header), ...rows.map((row) => columns.map(([, value]) => value(row)))].map((line) => line.map(cell).join(",")).join("\r\n");
+  return h("a", { href: `data:text/csv;charset=utf-8,${encodeURIComponent(text)}`, download: name }, "CSV");
+};
+
 /** A chart with the sentence and the table that say the same. */
 export function chart(title, drawing, sentence, details) {
   return h("figure", { class: "chart" },

@@ -1,8 +1,10 @@
 // One entity: its rating, how it came about, how it moved, what hangs on it.
 
 import { chart, figure, h, table } from "./dom.js";
-import { blockName, blocksAsTime, day, grouped, kindName, mainDriver, moment, nameOf, percent, percentOfMillion, percentOfWad, shares, short, strategyName } from "./format.js";
-import { badge, history, scale, waterfall } from "./charts.js";
+import { blockName, blocksAsTime, day, grouped, inSentence, inWords, kindName, mainDriver, moment, nameOf, namesIn, percent, percentOfBp, percentOfMillion, percentOfWad, shares, short, strategyName, withNames } from "./format.js";
+import { badge, history, scale, survival, waterfall } from "./charts.js";
+import { ATTESTATION, attestations } from "./attestations.js";
+import { BACKING, lookThrough } from "./lrt.js";
 import { actionLine, outlook, ownNameOf } from "./leaderboard.js";
 import { SLASHING, openSlashings, slashTable } from "./slashings.js";
 import { to } from "./frame.js";
@@ -14,11 +16,15 @@ const QUERY = `query Entity($slug: String!, $asOf: AsOf) {
     rating { label grade score expectedLossPpt notRatedReason interval { lowPpt highPpt bestGrade worstGrade }
       conservativeGrade coveragePpm sufficiencyPpm isProvisional outlook isWatchNegative
       attribution { block class hazardPpt severityPpt exposurePpt expectedLossPpt points provenance }
+      lossDistribution { expectedLossPpt aboveOnePercentPpt worstBp levels { level valueAtRiskBp expectedShortfallPpt }
+        exceedance { lossBp probabilityPpt } contributions { block shortfallPpt } }
       rationale { summary warnings drivers raise lower restsOn }
       position block { chainId number time } assessmentHash seq word }
     ratingBefore(days: 90) { label grade score }
     ratingHistory(first: 100) { totalCount nodes { label grade score position block { number time } } }
     ratingActions(first: 50) { totalCount nodes { kind fromGrade toGrade position revision block { number time } rating { score } } }
+    attestations(first: 50) { totalCount nodes { ...Claim } }
+    ... on Lrt { backing { ...Backing } rates(first: 1) { nodes { rate block { time } } } }
     ... on Operator {
       profile { allocationDelayBlocks pendingAllocationDelay { blocks effectBlock } untrustedMetadataUri delegationApprover }
       shares(first: 50) { totalCount nodes { strategy shares block { number time } } }
@@ -30,17 +36,19 @@ const QUERY = `query Entity($slug: String!, $asOf: AsOf) {
       operatorSets(first: 50) { totalCount nodes { slug kind address operatorSetId rating { label grade expectedLossPpt } terms { redistributionRecipient slasher } } }
       slashings(first: 20) { totalCount nodes { ...S } } }
     ... on OperatorSet {
-      operatorSetId avs { slug kind address rating { label grade } }
+      operatorSetId avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri } }
       terms { slasher pendingSlasher { address effectBlock } redistributionRecipient strategies }
       members(first: 50) { totalCount nodes { ...M } }
       allocations(first: 50) { totalCount nodes { ...A } }
       slashings(first: 20) { totalCount nodes { ...S } } }
   }
 }
-fragment M on Membership { operatorAddress operator { slug kind address rating { label grade } }
-  avsAddress operatorSetId operatorSet { slug kind address operatorSetId rating { label grade } } isMember slashableUntilBlock }
-fragment A on Allocation { operatorAddress operator { slug kind address } avsAddress operatorSetId
-  operatorSet { slug kind address operatorSetId rating { label grade } } strategy currentMagnitudeWad pendingMagnitudeWad effectBlock maxMagnitudeWad }
+fragment O on Operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
+fragment Set on OperatorSet { slug kind address operatorSetId rating { label grade } avs { address avsProfile: profile { untrustedMetadataUri } } }
+fragment M on Membership { operatorAddress operator { ...O } avsAddress operatorSetId operatorSet { ...Set } isMember slashableUntilBlock }
+fragment A on Allocation { operatorAddress operator { ...O } avsAddress operatorSetId operatorSet { ...Set } strategy currentMagnitudeWad pendingMagnitudeWad effectBlock maxMagnitudeWad }
+${ATTESTATION}
+${BACKING}
 ${SLASHING}`;
 
 const PUBLISHED = `query Published($slug: String!) { entity(slug: $slug) {
@@ -56,14 +64,17 @@ export async function load({ ask, asOf, at, slug }) {
   }
   const slashes = entity.slashings?.nodes ?? [];
   const open = slashes.filter((slash) => slash.isOpen);
+  const names = namesIn(data);
   const body = h("article", null,
     heading(entity),
     open.length > 0 && openSlashings({ totalCount: open.length, nodes: open }),
-    entity.rating?.rationale.warnings.map((warning) => h("p", { class: "note bad" }, warning)),
-    h("div", { class: "columns" }, why(entity), sentences(entity)),
+    entity.rating?.rationale.warnings.map((warning) => h("p", { class: "note bad" }, withNames(warning, names))),
+    h("div", { class: "columns" }, h("div", null, why(entity, names), distribution(entity, names)), sentences(entity, names)),
+    entity.backing && lookThrough(entity, names),
     moved(entity),
     actionsOf(entity),
-    exposures(entity),
+    exposures(entity, names),
+    attestations(entity.attestations, names, at),
     slashes.length > 0 && h("section", null, h("h2", null, "Slashings"), slashTable("Slashings", slashes)),
     publications(published.data.entity?.publications, at),
     identity(entity));
@@ -95,15 +106,42 @@ function heading(entity) {
 
 const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
 
-function why(entity) {
+function distribution({ rating }, names) {
+  const found = rating?.lossDistribution;
+  const drawing = found && survival(found);
+  if (!drawing) return null;
+  const [, p99] = found.levels;
+  const blocks = new Map(rating.attribution.map((block) => [block.block, block]));
+  const largest = found.contributions.reduce((most, one) => (most && BigInt(most.shortfallPpt) >= BigInt(one.shortfallPpt) ? most : one), null);
+  const of = blocks.get(largest?.block);
+  return chart("What a year can cost", drawing,
+    ["In 99 years of 100 no more than ", figure(p99.valueAtRiskBp, percentOfBp(p99.valueAtRiskBp)), " is lost; in the hundredth ", figure(p99.expectedShortfallPpt, percent(p99.expectedShortfallPpt)),
+      " on average. More than 1 % is lost with probability ", figure(found.aboveOnePercentPpt, percent(found.aboveOnePercentPpt)), "; the worst that can happen costs ", figure(found.worstBp, percentOfBp(found.worstBp)), ".",
+      of && [" What is lost then is mostly due to ", inSentence(blockName(of, names).label), "."]],
+    [table("Value at risk and expected shortfall", [
+      ["Level", (one) => figure(one.level, `${Number(one.level) * 100} %`)],
+      ["Value at risk", (one) => figure(one.valueAtRiskBp, percentOfBp(one.valueAtRiskBp)), "number"],
+      ["Expected shortfall", (one) => figure(one.expectedShortfallPpt, percent(one.expectedShortfallPpt)), "number"],
+    ], found.levels),
+    table("What each block adds to the shortfall at 99 %", [
+      ["Block", (one) => { const name = blockName(blocks.get(one.block) ?? { block: one.block, class: "" }, names); return [name.label, " ", h("span", { class: "soft" }, name.subject)]; }],
+      ["Its part", (one) => figure(one.shortfallPpt, percent(one.shortfallPpt)), "number"],
+    ], found.contributions.filter((one) => one.shortfallPpt !== "0")),
+    table("Probability that more is lost within a year", [
+      ["Loss", (one) => figure(one.lossBp, percentOfBp(one.lossBp)), "number"],
+      ["Probability of more", (one) => figure(one.probabilityPpt, percent(one.probabilityPpt)), "number"],
+    ], found.exceedance.filter((one) => one.probabilityPpt !== "0"))]);
+}
+
+function why(entity, names) {
   const { rating } = entity;
   if (!rating?.grade || !rating.attribution.length) return null;
   const blocks = [...rating.attribution].sort((a, b) => (a.class === "cap") - (b.class === "cap") || b.points - a.points);
   const main = mainDriver(rating.attribution);
-  const { label, subject } = blockName(main);
-  const sentence = ["Score ", figure(rating.score, rating.score), ` is the sum of ${blocks.length} parts; the largest is ${label === "Ceiling" ? `the ceiling “${subject}”` : label.toLowerCase()}, `, figure(main.points, `${main.points} points`), ". Lower is safer; a notch is 1\u202f000.", blocks.some((block) => block.points === 0) && " Parts that add nothing are in the table."];
-  return chart("Why this rating", waterfall(blocks), sentence, table("Loss blocks", [
-    ["Block", (block) => { const name = blockName(block); return [name.label, " ", h("span", { class: "mono" }, name.subject)]; }],
+  const { label, subject } = blockName(main, names);
+  const sentence = ["Score ", figure(rating.score, rating.score), ` is the sum of ${blocks.length} parts; the largest is ${label === "Ceiling" ? `the ceiling “${subject}”` : inSentence(label)}, `, figure(main.points, `${main.points} points`), ". Lower is safer; a notch is 1\u202f000.", blocks.some((block) => block.points === 0) && " Parts that add nothing are in the table."];
+  return chart("Why this rating", waterfall(blocks, names), sentence, table("Loss blocks", [
+    ["Block", (block) => { const name = blockName(block, names); return [name.label, " ", h("span", { class: "soft" }, name.subject)]; }],
     ["Points", (block) => figure(block.points, block.points), "number"],
     ["Expected loss", (block) => figure(block.expectedLossPpt, percent(block.expectedLossPpt)), "number"],
     ["Hazard a year", (block) => block.hazardPpt ? figure(block.hazardPpt, percent(block.hazardPpt)) : "–", "number"],
@@ -113,10 +151,10 @@ function why(entity) {
   ], blocks));
 }
 
-function sentences({ rating }) {
+function sentences({ rating }, names) {
   if (!rating) return null;
   const { summary, drivers, raise, lower, restsOn } = rating.rationale;
-  const list = (title, lines) => lines.length > 0 && [h("h3", null, title), h("ul", null, lines.map((line) => h("li", null, line)))];
+  const list = (title, lines) => lines.length > 0 && [h("h3", null, title), h("ul", null, lines.map((line) => h("li", null, inWords(line, rating.attribution, names))))];
   return h("section", { class: "sentences" }, h("h2", null, "In words"),
     summary && h("p", null, summary),
     list("What drives it", drivers), list("What would raise it", raise), list("What would lower it", lower),
@@ -149,7 +187,7 @@ function actionsOf({ ratingActions, slug }) {
       h("a", { href: `/e/${slug}?at=${action.position}` }, "as it was then")))));
 }
 
-function exposures(entity) {
+function exposures(entity, names) {
   const parts = [];
   const { profile, terms } = entity;
   if (entity.kind === "OPERATOR") {
@@ -171,7 +209,7 @@ function exposures(entity) {
       fact("Who may slash", terms.slasher ? h("span", { class: "mono" }, short(terms.slasher)) : "no event says"),
       terms.pendingSlasher && fact("Slasher to come", [h("span", { class: "mono" }, short(terms.pendingSlasher.address)), " from block ", figure(terms.pendingSlasher.effectBlock, grouped(terms.pendingSlasher.effectBlock))]),
       fact("What is slashed", terms.redistributionRecipient ? ["goes to ", h("span", { class: "mono", title: terms.redistributionRecipient }, short(terms.redistributionRecipient))] : "is burnt"),
-      fact("Strategies", terms.strategies.length ? figure(terms.strategies.length, terms.strategies.length) : "none in the log"), entity.avs && fact("AVS", to(`/e/${entity.avs.slug}`, nameOf(entity.avs)))));
+      fact("Strategies", terms.strategies.length ? figure(terms.strategies.length, terms.strategies.length) : "none in the log"), entity.avs && fact("AVS", linked(entity.avs, names))));
   }
   if (entity.operatorSets) parts.push(table("Operator sets", [
     ["Rating", (set) => badge(set.rating?.label ?? "–", set.rating?.grade, "small")],
@@ -182,8 +220,8 @@ function exposures(entity) {
   const isOperator = entity.kind === "OPERATOR";
   if (entity.allocations?.totalCount) parts.push(h("h3", null, "Allocations"), table("Allocations", [
     isOperator
-      ? ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", to(`/e/${one.operatorSet.slug}`, nameOf(one.operatorSet))] : short(one.avsAddress)]
-      : ["Operator", (one) => one.operator ? to(`/e/${one.operator.slug}`, nameOf(one.operator)) : short(one.operatorAddress)],
+      ? ["Operator set", (one) => one.operatorSet ? linked(one.operatorSet, names) : short(one.avsAddress)]
+      : ["Operator", (one) => one.operator ? linked(one.operator, names) : short(one.operatorAddress)],
     ["Strategy", (one) => h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy))],
     ["Slashable", (one) => [meter(one.currentMagnitudeWad), figure(one.currentMagnitudeWad, percentOfWad(one.currentMagnitudeWad))], "number"],
     ["Pending", (one) => one.pendingMagnitudeWad ? [figure(one.pendingMagnitudeWad, percentOfWad(one.pendingMagnitudeWad)), " from block ", figure(one.effectBlock, grouped(one.effectBlock))] : "–", "number"],
@@ -192,12 +230,17 @@ function exposures(entity) {
   const members = entity.members ?? entity.memberships;
   if (members?.totalCount) parts.push(h("h3", null, isOperator ? "Memberships" : "Members"), table("Members", [
     isOperator
-      ? ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", to(`/e/${one.operatorSet.slug}`, nameOf(one.operatorSet))] : short(one.avsAddress)]
-      : ["Operator", (one) => one.operator ? [badge(one.operator.rating?.label ?? "–", one.operator.rating?.grade, "small"), " ", to(`/e/${one.operator.slug}`, nameOf(one.operator))] : short(one.operatorAddress)],
+      ? ["Operator set", (one) => one.operatorSet ? linked(one.operatorSet, names) : short(one.avsAddress)]
+      : ["Operator", (one) => one.operator ? linked(one.operator, names) : short(one.operatorAddress)],
     ["Now", (one) => one.isMember ? "member" : one.slashableUntilBlock ? ["left, slashable to block ", figure(one.slashableUntilBlock, grouped(one.slashableUntilBlock))] : "left"],
   ], members.nodes));
   return parts.length > 0 && h("section", null, h("h2", null, "What hangs on it"), parts);
 }
+
+/** An entity with its rating, and what it calls itself. */
+const linked = (entity, names) => [
+  entity.rating !== undefined && [badge(entity.rating?.label ?? "–", entity.rating?.grade, "small"), " "], to(`/e/${entity.slug}`, nameOf(entity)),
+  names.has(entity.address.toLowerCase()) && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${names.get(entity.address.toLowerCase())}”`)];
 
 /** A bar for a share of one. Decoration: the figure stands beside it. */
 const meter = (wad) => h("meter", { min: 0, max: 1, value: Number(wad) / 1e18, "aria-hidden": true });

@@ -34,6 +34,12 @@ export function shares(text) {
   return significant(Number(wei / 10n ** 9n) / 1e9);
 }
 
+/** Wei as ether. */
+export const ether = (wei) => `${shares(wei)} ETH`;
+
+/** Basis points as a percentage. */
+export const percentOfBp = (bp) => `${significant(bp / 100)} %`;
+
 const DAY = 86_400;
 
 /** Seconds in the two largest units. */
@@ -92,6 +98,21 @@ export function ownName(uri) {
   }
 }
 
+/** What entities call themselves, by address, wherever an answer tells it. */
+export function namesIn(value, found = new Map()) {
+  if (value === null || typeof value !== "object") return found;
+  const own = ownName((value.profile ?? value.avsProfile)?.untrustedMetadataUri);
+  if (own && value.address) found.set(value.address.toLowerCase(), own);
+  for (const inner of Object.values(value)) namesIn(inner, found);
+  return found;
+}
+
+/** A text with addresses as the names that their owners gave themselves, or short. */
+export const withNames = (text, names) => text.replace(/0x[0-9a-f]{40}/gi, (address) => {
+  const own = names.get(address.toLowerCase());
+  return own ? `“${own}”` : short(address);
+});
+
 /** The class of a grade's colour: `bbb`. */
 export const family = (grade) => (grade ? grade.replace(/[+-]/g, "").toLowerCase() : "nr");
 
@@ -114,12 +135,26 @@ const CEILINGS = {
 };
 
 /** A loss block or a ceiling in words: what it is, and what it concerns. */
-export function blockName(block) {
+export function blockName(block, names = new Map()) {
   const [first, ...rest] = block.block.split("|");
   if (block.class === "cap" || first === "cap") {
     const name = rest.join(" ");
     return { label: "Ceiling", subject: CEILINGS[name] ?? name.replaceAll("_", " ") };
   }
-  const subject = rest.join(" ").replace(/0x[0-9a-f]{40}/gi, (address) => short(address));
+  const sets = /(?:operator-set-\d+-)?(0x[0-9a-f]{40})[-:](\d+)/gi;
+  const subject = withNames(rest.join(" ").replace(sets, "set $2 of $1").replace(/\+(\d+)$/, " and $1 more"), names);
   return { label: CLASSES[block.class] ?? block.class, subject };
+}
+
+/** The label within a sentence: "LRT contracts" stays, "Slasher logic" does not. */
+export const inSentence = (label) => label.replace(/^[A-Z](?=[a-z])/, (first) => first.toLowerCase());
+
+/** A sentence in which blocks have their names in place of their ids. */
+export function inWords(sentence, attribution, names) {
+  const blocks = [...(attribution ?? [])].sort((a, b) => b.block.length - a.block.length);
+  const told = blocks.reduce((text, block) => {
+    const { label, subject } = blockName(block, names);
+    return text.replaceAll(block.block, subject ? `${label} (${subject})` : label);
+  }, sentence);
+  return withNames(told, names);
 }

@@ -34,7 +34,7 @@ pub(crate) async fn actions(
     let mut variables = Map::new();
     variables.insert("isOne".to_owned(), json!(asked.entity.is_some()));
     variables.insert("entity".to_owned(), json!(asked.entity.unwrap_or_default()));
-    let answered = match ask(&shared.pool, ACTIONS, variables).await {
+    let answered = match ask(&shared.backend.clone(), ACTIONS, variables).await {
         Ok(answered) => answered,
         Err(refusal) => return refusal,
     };

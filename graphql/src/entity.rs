@@ -8,6 +8,7 @@ use async_graphql::{Context, Enum, ID, Interface};
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::action::{ActionFilter, Actions, RatingAction};
+use crate::attestation::{Attestation, Attestations};
 use crate::error::ApiError;
 use crate::page::{Page, PageArgs, Parent, page};
 use crate::publication::{Publication, PublicationFilter, Publications};
@@ -108,6 +109,16 @@ impl EntityKind {
         ty = "Page<RatingAction>",
         desc = "What was said about it and \
         when, the newest first.",
+        arg(name = "first", ty = "Option<i32>"),
+        arg(name = "after", ty = "Option<String>"),
+        arg(name = "last", ty = "Option<i32>"),
+        arg(name = "before", ty = "Option<String>")
+    ),
+    field(
+        name = "attestations",
+        ty = "Page<Attestation>",
+        desc = "Signed claims about it that \
+        count or counted, the newest first.",
         arg(name = "first", ty = "Option<i32>"),
         arg(name = "after", ty = "Option<String>"),
         arg(name = "last", ty = "Option<i32>"),
@@ -299,6 +310,17 @@ impl RatedFields {
         let filter = ActionFilter::of_parent();
         page::<Actions, _>(ctx, &self.scope, filter, self.parent(), args, |row, scope| {
             Ok(RatingAction::new(row, scope))
+        })
+        .await
+    }
+
+    pub(crate) async fn attestations(
+        &self,
+        ctx: &Context<'_>,
+        args: PageArgs,
+    ) -> Result<Page<Attestation>, ApiError> {
+        page::<Attestations, _>(ctx, &self.scope, true, self.parent(), args, |row, scope| {
+            Ok(Attestation::new(row, scope))
         })
         .await
     }

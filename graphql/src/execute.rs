@@ -17,6 +17,7 @@ use crate::limit::{self, ERRORS_MAX, REQUEST_SECONDS_MAX};
 use crate::query::Query;
 use crate::scope::{Scope, block_at};
 use crate::session::{Reader, Session};
+use crate::stress::Simulator;
 use crate::subscription::Subscription;
 
 /// The schema. It holds no connection: each request brings its own.
@@ -38,15 +39,34 @@ pub fn sdl() -> String {
     schema().sdl_with_options(options)
 }
 
+/// What queries are answered from.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// A pool that may read schema `read_model`.
+    pub pool: PgPool,
+    /// What plays scenarios; without it none are played.
+    pub simulator: Option<Arc<dyn Simulator>>,
+}
+
+impl From<&PgPool> for Backend {
+    fn from(pool: &PgPool) -> Self {
+        Self { pool: pool.clone(), simulator: None }
+    }
+}
+
 /// Answers a query as the server would, for the command line. The answer is the whole response:
 /// `data`, `errors`, `extensions`, as JSON text with the fields in the order of the query.
-pub async fn execute(pool: &PgPool, query: &str, variables: serde_json::Value) -> String {
+pub async fn execute(
+    backend: impl Into<Backend>,
+    query: &str,
+    variables: serde_json::Value,
+) -> String {
     let variables = match variables {
         serde_json::Value::Object(variables) => variables,
         _ => Map::new(),
     };
     let question = Question { query: query.to_owned(), variables, ..Question::default() };
-    answer(pool, question).await.body
+    answer(&backend.into(), question).await.body
 }
 
 /// A request, whatever way it came.
@@ -86,9 +106,9 @@ pub(crate) enum Outcome {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(pool: &PgPool, question: Question) -> Answer {
+pub(crate) async fn answer(backend: &Backend, question: Question) -> Answer {
     match prepare(question) {
-        Ok(prepared) => run(pool, prepared).await,
+        Ok(prepared) => run(backend, prepared).await,
         Err(refusal) => refusal,
     }
 }
@@ -128,9 +148,12 @@ pub(crate) fn prepare(question: Question) -> Result<Prepared, Answer> {
 }
 
 /// Runs a request that was checked.
-pub(crate) async fn run(pool: &PgPool, prepared: Prepared) -> Answer {
-    let session = Arc::new(Session::new(pool.clone()));
-    let request = prepared.request.data(session.clone());
+pub(crate) async fn run(backend: &Backend, prepared: Prepared) -> Answer {
+    let session = Arc::new(Session::new(backend.pool.clone()));
+    let mut request = prepared.request.data(session.clone());
+    if let Some(simulator) = &backend.simulator {
+        request = request.data(simulator.clone());
+    }
     let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);
     match tokio::time::timeout(allowed, schema().execute(request)).await {
         Ok(mut response) => {

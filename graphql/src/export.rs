@@ -13,11 +13,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sqlx::PgPool;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::ApiError;
-use crate::execute::{Question, answer};
+use crate::execute::{Backend, Question, answer};
 use crate::http::{KEPT_BRIEFLY, KEPT_FOREVER, Shared};
 use crate::parquet::Rows;
 use crate::transport::{etag, known};
@@ -32,7 +31,7 @@ struct Table {
     columns: &'static [(&'static str, &'static str)],
 }
 
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 8] = [
     Table {
         name: "ratings",
         query: "query Ratings($asOf: AsOf, $after: String) {
@@ -185,6 +184,50 @@ const TABLES: [Table; 6] = [
             ("block_time", "/block/time"),
         ],
     },
+    Table {
+        name: "attestations",
+        query: "query Attestations($asOf: AsOf, $after: String) {
+            attestations(asOf: $asOf, first: 100, after: $after) { nodes { digest claim standing
+                subjects { slug } details { name untrustedValue } level evidence signer observedAt
+                effectiveBlock expiresAt position block { chainId number time } }
+                pageInfo { hasNextPage endCursor } } }",
+        list: "/attestations",
+        columns: &[
+            ("digest", "/digest"),
+            ("claim", "/claim"),
+            ("standing", "/standing"),
+            ("subjects", "/subjects"),
+            ("untrusted_details", "/details"),
+            ("level", "/level"),
+            ("evidence", "/evidence"),
+            ("signer", "/signer"),
+            ("observed_at", "/observedAt"),
+            ("effective_block", "/effectiveBlock"),
+            ("expires_at", "/expiresAt"),
+            ("position", "/position"),
+            ("chain_id", "/block/chainId"),
+            ("block_number", "/block/number"),
+            ("block_time", "/block/time"),
+        ],
+    },
+    Table {
+        name: "stress",
+        query: "query Stress($asOf: AsOf, $after: String) {
+            stress(asOf: $asOf) { effects(first: 100, after: $after) { nodes { scenario slug
+                lostPpt lostWei gradeBefore gradeAfter expectedLossBeforePpt expectedLossAfterPpt }
+                pageInfo { hasNextPage endCursor } } } }",
+        list: "/stress/effects",
+        columns: &[
+            ("scenario", "/scenario"),
+            ("slug", "/slug"),
+            ("lost_ppt", "/lostPpt"),
+            ("lost_wei", "/lostWei"),
+            ("grade_before", "/gradeBefore"),
+            ("grade_after", "/gradeAfter"),
+            ("expected_loss_before_ppt", "/expectedLossBeforePpt"),
+            ("expected_loss_after_ppt", "/expectedLossAfterPpt"),
+        ],
+    },
 ];
 
 /// The rating of one entity, with its working.
@@ -231,12 +274,12 @@ pub(crate) struct Answered {
 
 /// Answers a saved query, or says over HTTP why not.
 pub(crate) async fn ask(
-    pool: &PgPool,
+    backend: &Backend,
     query: &str,
     variables: Map<String, Value>,
 ) -> Result<Answered, Response> {
     let question = Question { query: query.to_owned(), variables, ..Question::default() };
-    let answer = answer(pool, question).await;
+    let answer = answer(backend, question).await;
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     match body.get("errors") {
         Some(errors) => {
@@ -277,10 +320,11 @@ pub(crate) async fn rating(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Response {
-    let answered = match ask(&shared.pool, RATING, asked.variables(Some(&slug), None)).await {
-        Ok(answered) => answered,
-        Err(refusal) => return refusal,
-    };
+    let answered =
+        match ask(&shared.backend.clone(), RATING, asked.variables(Some(&slug), None)).await {
+            Ok(answered) => answered,
+            Err(refusal) => return refusal,
+        };
     let entity = answered.data.get("entity").cloned().unwrap_or_default();
     if entity.is_null() {
         return not_found("no entity of that slug was known");
@@ -318,7 +362,7 @@ pub(crate) async fn table(
     let Ok(place) = shared.exports.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "10")]).into_response();
     };
-    let first = match ask(&shared.pool, table.query, asked.variables(None, None)).await {
+    let first = match ask(&shared.backend.clone(), table.query, asked.variables(None, None)).await {
         Ok(answered) => answered,
         Err(refusal) => return refusal,
     };
@@ -348,13 +392,13 @@ pub(crate) async fn table(
             HeaderValue::try_from(first.position.clone()).unwrap_or(HeaderValue::from_static("0")),
         ),
     ];
-    let walk = Walk { pool: shared.pool.clone(), table, format, asked, _place: place };
+    let walk = Walk { backend: shared.backend.clone(), table, format, asked, _place: place };
     (head, Body::from_stream(walk.pages(first.data))).into_response()
 }
 
 /// An export under way.
 struct Walk {
-    pool: PgPool,
+    backend: Backend,
     table: &'static Table,
     format: Format,
     asked: Asked,
@@ -387,7 +431,7 @@ impl Walk {
             }
             let after = &page["pageInfo"]["endCursor"];
             let variables = walk.asked.variables(None, Some(after));
-            match ask(&walk.pool, walk.table.query, variables).await {
+            match ask(&walk.backend, walk.table.query, variables).await {
                 Ok(next) => {
                     let part = match &mut walk.format {
                         Format::Parquet(rows) => rows.take(),

@@ -27,7 +27,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
-use crate::execute::{Answer, Outcome, Question, prepare, run, sdl};
+use crate::execute::{Answer, Backend, Outcome, Question, prepare, run, sdl};
 use crate::export;
 use crate::graphiql;
 use crate::limit::{
@@ -39,6 +39,7 @@ use crate::metrics;
 use crate::persisted::{self, Registered};
 use crate::quota::{self, ApiKey, Client, Quotas};
 use crate::session::Session;
+use crate::stress::Simulator;
 use crate::transport::{
     Malformed, Media, Wanted, check_content_type, etag, known, negotiate, question_of_body,
     question_of_url, status, tag_packed,
@@ -57,6 +58,8 @@ pub struct ApiConfig {
     /// The header in which the proxy before this server names the client. Without one the client
     /// is whoever opened the connection.
     pub client_header: Option<HeaderName>,
+    /// What plays scenarios; without it none are played.
+    pub simulator: Option<Arc<dyn Simulator>>,
 }
 
 /// Of an answer that will never be another.
@@ -66,7 +69,8 @@ pub(crate) const KEPT_FOREVER: &str = "public, max-age=31536000, immutable";
 pub(crate) const KEPT_BRIEFLY: &str = "public, max-age=2, stale-while-revalidate=10";
 
 pub(crate) struct Shared {
-    pub(crate) pool: PgPool,
+    /// What queries are answered from.
+    pub(crate) backend: Backend,
     lag_blocks_max: Option<u64>,
     places: Semaphore,
     /// Exports under way at once.
@@ -78,13 +82,13 @@ pub(crate) struct Shared {
 
 /// The routes of the API over a pool that may read schema `read_model`.
 pub fn router(pool: PgPool, config: ApiConfig) -> Router {
-    let ApiConfig { lag_blocks_max, api_keys, points_an_hour, client_header } = config;
+    let ApiConfig { lag_blocks_max, api_keys, points_an_hour, client_header, simulator } = config;
     let shared = Arc::new(Shared {
         quotas: Arc::new(Quotas::new(api_keys, points_an_hour, client_header)),
         registered: Registered::new(),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         live: Live::new(pool.clone()),
-        pool,
+        backend: Backend { pool, simulator },
         lag_blocks_max,
         places: Semaphore::new(CONCURRENT_REQUESTS_MAX),
     });
@@ -179,7 +183,7 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
             }
             metrics::spent(prepared.cost);
             match shared.places.try_acquire() {
-                Ok(_place) => run(&shared.pool, prepared).await,
+                Ok(_place) => run(&shared.backend, prepared).await,
                 Err(_) => {
                     let cause = ApiError::Unavailable("too many requests at once");
                     Answer::refused(cause, Outcome::Unavailable)
@@ -341,7 +345,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 /// How many blocks the read model is behind each chain, or why it cannot be told.
 async fn lags(shared: &Shared) -> Result<Vec<(i64, u64)>, String> {
     let check = async {
-        let session = Session::new(shared.pool.clone());
+        let session = Session::new(shared.backend.pool.clone());
         let mut reader = session.reader().await;
         let pin = reader.pin().await?;
         Ok::<_, ApiError>((pin, crate::status::chains(&mut reader).await?))

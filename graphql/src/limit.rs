@@ -92,6 +92,15 @@ pub const TURN_MESSAGES_MAX: i64 = 100;
 /// connection while it runs and a pool has about ten.
 pub const CONCURRENT_REQUESTS_MAX: usize = 64;
 
+/// Loss distributions computed at once, each in some milliseconds of one core.
+pub const DISTRIBUTIONS_AT_ONCE_MAX: usize = 2;
+/// Operators and operator sets that one scenario of one's own may hit.
+pub const SHOCKS_MAX: usize = 20;
+
+/// Fields that compute something, with their points beside those of what they hold.
+const DEAR_FIELDS: [(&str, u64); 3] =
+    [("lossDistribution", 40), ("stress", 1_000), ("whatIf", 500)];
+
 /// A document that may be run.
 #[derive(Debug)]
 pub(crate) struct Admitted {
@@ -322,7 +331,9 @@ impl<'a> Gauge<'a> {
         self.directives += count(field.directives.len());
         let inner = self.selection_set(&field.selection_set.node)?;
         let name = field.name.node.as_str();
-        let mut own = u64::from(!field.selection_set.node.items.is_empty());
+        let dear = DEAR_FIELDS.iter().find(|(dear, _)| *dear == name).map_or(0, |(_, cost)| *cost);
+        let is_object = !field.selection_set.node.items.is_empty();
+        let mut own = u64::from(is_object).saturating_add(dear);
         let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");
         let lists = inner.lists + u64::from(is_list);
         if matches!(name, "__schema" | "__type") {

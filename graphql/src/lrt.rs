@@ -6,12 +6,14 @@ use async_graphql::{Context, Enum, Object, SimpleObject};
 use serde::Deserialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
+use crate::attestation::VerificationLevel;
+use crate::distribution::LossDistribution;
 use crate::entity::{Lrt, Operator, OperatorSet};
 use crate::error::ApiError;
 use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
 use crate::rated::rated_object;
 use crate::rating::{Rating, big};
-use crate::scalar::{Address, BigInt, Bytes32, LogPosition};
+use crate::scalar::{Address, BigInt, LogPosition};
 use crate::scope::{Block, Scope};
 use crate::session::{Batch, Reader, Session};
 
@@ -113,75 +115,24 @@ pub(crate) struct LrtLiquidity {
     pub is_paused: bool,
 }
 
-/// Value at risk and expected shortfall at one level.
+/// What bears a token's losses before its holders do; in the loss blocks already.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct TailLevel {
-    /// The level: 0.95, 0.99 or 0.999.
-    pub level: String,
-    /// The loss that is not exceeded with that probability, basis points.
-    pub value_at_risk_bp: i32,
-    /// The mean loss beyond it, 1e-12.
-    pub expected_shortfall_ppt: BigInt,
-}
-
-/// A point of the curve of exceedance.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ExceedancePoint {
-    /// A loss, basis points.
-    pub loss_bp: i32,
-    /// The probability that more is lost within a year, 1e-12.
-    pub probability_ppt: BigInt,
-}
-
-/// A block's part of the expected shortfall at 99 %.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TailContribution {
-    /// The block, as in the rating's attribution.
-    pub block: String,
-    /// Its part, 1e-12. The parts sum to the shortfall.
-    pub shortfall_ppt: BigInt,
-}
-
-/// What a holder would be expected to lose if a reserve bore the first losses.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LossAfterReserve {
-    /// The reserve, basis points of net asset value.
-    pub reserve_bp: i32,
-    /// Expected loss within a year, 1e-12.
-    pub expected_loss_ppt: BigInt,
-}
-
-/// The exact distribution of the loss within a year, on a grid of one basis point.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LossDistribution {
-    /// The mean, 1e-12, capped at everything.
-    pub expected_loss_ppt: BigInt,
-    /// The standard deviation, 1e-12.
-    pub standard_deviation_ppt: BigInt,
-    /// P(loss > 1 %), 1e-12.
-    pub above_one_percent_ppt: BigInt,
-    /// Value at risk and expected shortfall at 95, 99 and 99.9 %.
-    pub levels: Vec<TailLevel>,
-    /// P(loss > x) for rising x, fit for a chart.
-    pub exceedance: Vec<ExceedancePoint>,
-    /// What each block contributes to the expected shortfall at 99 %.
-    pub contributions: Vec<TailContribution>,
-    /// The holder's expected loss after first-loss reserves.
-    pub after_reserve: Vec<LossAfterReserve>,
-    /// The largest loss that is possible, basis points.
-    pub worst_bp: i32,
-    /// SHA-256 of the whole distribution, 10,001 cells in Q1.63.
-    pub hash: Bytes32,
+pub(crate) struct LrtFirstLoss {
+    /// What is set aside, wei of ether.
+    pub wei: BigInt,
+    /// The same, in basis points of the net asset value.
+    pub bp: i32,
+    /// How well that is verified.
+    pub level: VerificationLevel,
+    /// The expected loss of a year that it bears, 1e-12.
+    pub borne_ppt: BigInt,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail {
+    first_loss: Option<LrtFirstLoss>,
     seen: BigInt,
     unpriced: Vec<Address>,
     reserve: LrtReserve,
@@ -253,6 +204,11 @@ impl LrtBacking {
     /// How fast it turns into ether.
     async fn liquidity(&self) -> &LrtLiquidity {
         &self.detail.liquidity
+    }
+
+    /// What bears the first loss. Null where nobody vouches for anything.
+    async fn first_loss(&self) -> Option<&LrtFirstLoss> {
+        self.detail.first_loss.as_ref()
     }
 
     /// The exact distribution of the loss. Null when the token is not rated.

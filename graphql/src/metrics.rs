@@ -127,7 +127,7 @@ pub(crate) async fn text(shared: &Shared) -> String {
     let mut text = String::new();
     // What a counter holds can always be written.
     let _written = TextEncoder::new().encode_utf8(&prometheus::gather(), &mut text);
-    let pool = &shared.pool;
+    let pool = &shared.backend.pool;
     let (open, idle) = (pool.size(), pool.num_idle());
     let used = usize::try_from(open).unwrap_or_default().saturating_sub(idle);
     let name = "assay_db_pool_connections";

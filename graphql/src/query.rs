@@ -3,6 +3,7 @@
 use async_graphql::{Context, ID, Interface, Object};
 
 use crate::action::{ActionFilter, Actions, RatingAction, RatingActionWhere};
+use crate::attestation::{Attestation, Attestations};
 use crate::entity::{Avs, EntityKind, EntityName, Lrt, Operator, OperatorSet, RatedEntity};
 use crate::error::ApiError;
 use crate::id::NodeId;
@@ -16,6 +17,7 @@ use crate::scope::{AsOf, Scope, Snapshot};
 use crate::session::Session;
 use crate::slashing::{SlashingEvent, SlashingFilter, SlashingWhere, Slashings};
 use crate::status::{self, Status};
+use crate::stress::{self, ShocksInput, StressTest};
 
 /// An object with a globally unique, opaque id.
 #[derive(Interface)]
@@ -258,6 +260,48 @@ impl Query {
             Ok(OperatorShares::new(row, scope))
         })
         .await
+    }
+
+    /// Every signed claim that counts or counted, the newest first.
+    async fn attestations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+        as_of: Option<AsOf>,
+    ) -> Result<Page<Attestation>, ApiError> {
+        let args = PageArgs { first, after, last, before };
+        let scope = root_scope(ctx, as_of, &args).await?;
+        page::<Attestations, _>(ctx, &scope, false, Parent::default(), args, |row, scope| {
+            Ok(Attestation::new(row, scope))
+        })
+        .await
+    }
+
+    /// What the fixed stress scenarios would do to the ratings: all of them, or those named.
+    async fn stress(
+        &self,
+        ctx: &Context<'_>,
+        scenarios: Option<Vec<String>>,
+        #[graphql(desc = "The chain, where the log has several.")] chain_id: Option<ChainId>,
+        as_of: Option<AsOf>,
+    ) -> Result<StressTest, ApiError> {
+        let scope = Scope::resolve(ctx, as_of).await?;
+        stress::fixed(ctx, scope, chain_id, scenarios).await
+    }
+
+    /// What would become of the ratings if this happened.
+    async fn what_if(
+        &self,
+        ctx: &Context<'_>,
+        shocks: ShocksInput,
+        #[graphql(desc = "The chain, where the log has several.")] chain_id: Option<ChainId>,
+        as_of: Option<AsOf>,
+    ) -> Result<StressTest, ApiError> {
+        let scope = Scope::resolve(ctx, as_of).await?;
+        stress::own(ctx, scope, chain_id, shocks).await
     }
 
     /// What stands in oracle contracts, the newest first. Not pinned: it tells how things stand

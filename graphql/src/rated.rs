@@ -106,6 +106,18 @@ macro_rules! rated_object {
                 self.0.publications(ctx, PageArgs { first, after, last, before }).await
             }
 
+            /// Signed claims about it that count or counted, the newest first.
+            pub(crate) async fn attestations(
+                &self,
+                ctx: &Context<'_>,
+                first: Option<i32>,
+                after: Option<String>,
+                last: Option<i32>,
+                before: Option<String>,
+            ) -> Result<Page<crate::attestation::Attestation>, ApiError> {
+                self.0.attestations(ctx, PageArgs { first, after, last, before }).await
+            }
+
             $($own)*
         }
     };

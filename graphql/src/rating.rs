@@ -6,6 +6,7 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::attribution::{LossBlock, Rationale, loss_blocks, rationale};
+use crate::distribution::{LossDistribution, of_blocks};
 use crate::entity::RatedEntity;
 use crate::error::ApiError;
 use crate::id::NodeId;
@@ -255,6 +256,23 @@ impl Rating {
         self.row.rationale.as_deref().map(rationale).transpose()
     }
 
+    /// The exact distribution of the loss within a year. Null when not rated, or under
+    /// `recordedAt`.
+    async fn loss_distribution(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<LossDistribution>, ApiError> {
+        let Some(hash) = self.hash() else { return Ok(None) };
+        let found = Session::of(ctx)?.load::<StoredLosses>((), hash.to_vec()).await?;
+        match found {
+            Some(StoredLoss { distribution: Some(text), .. }) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|_| ApiError::Corrupt("the shape of a loss distribution")),
+            Some(StoredLoss { blocks: Some(blocks), .. }) => of_blocks(blocks).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The canonical position assessed.
     async fn position(&self) -> LogPosition {
         LogPosition(self.row.position)
@@ -357,6 +375,38 @@ pub(crate) fn push_latest(query: &mut QueryBuilder<Postgres>, scope: &Scope) {
             push_micros(query, recorded_at);
             query.push(" ORDER BY a.storage_position DESC LIMIT 1)");
         }
+    }
+}
+
+/// What the whole distribution of an assessment follows from.
+#[derive(Debug, Clone, FromRow)]
+struct StoredLoss {
+    hash: Vec<u8>,
+    blocks: Option<Vec<u8>>,
+    /// Of a token: the distribution itself.
+    distribution: Option<String>,
+}
+
+struct StoredLosses;
+
+impl Batch for StoredLosses {
+    type Group = ();
+    type Key = Vec<u8>;
+    type Value = StoredLoss;
+
+    async fn fetch(
+        reader: &mut Reader,
+        (): &(),
+        keys: &[Vec<u8>],
+    ) -> Result<BTreeMap<Vec<u8>, StoredLoss>, ApiError> {
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
+            "SELECT a.hash, a.blocks, l.detail->>'distribution' AS distribution
+               FROM read_model.assessments a LEFT JOIN read_model.lrt_assessments l USING (hash)
+              WHERE a.hash = ANY(",
+        );
+        query.push_bind(keys.to_vec()).push(")");
+        let rows: Vec<StoredLoss> = reader.rows(query).await?;
+        Ok(rows.into_iter().map(|row| (row.hash.clone(), row)).collect())
     }
 }
 

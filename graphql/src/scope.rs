@@ -303,6 +303,8 @@ pub(crate) struct Pin {
     /// The newest canonical position; 0 while there is none.
     pub(crate) position: i64,
     pub(crate) revision: i32,
+    /// The storage position that the read model reflects.
+    pub(crate) storage_position: i64,
     pub(crate) methodology_hash: Option<Bytes32>,
     /// The block of the last fact.
     pub(crate) block: Option<Block>,
@@ -310,6 +312,7 @@ pub(crate) struct Pin {
 
 #[derive(FromRow)]
 struct PinRow {
+    storage_position: i64,
     canonical_position: i64,
     revision: i32,
     methodology_hash: Vec<u8>,
@@ -332,7 +335,7 @@ impl Pin {
     /// Reads the newest state.
     pub(crate) async fn read(reader: &mut Reader) -> Result<Self, ApiError> {
         let query = QueryBuilder::new(
-            "SELECT c.canonical_position, c.revision, c.methodology_hash,
+            "SELECT c.storage_position, c.canonical_position, c.revision, c.methodology_hash,
                     b.chain_id, b.number, b.time
                FROM read_model.checkpoint c
                LEFT JOIN LATERAL (SELECT chain_id, number, time FROM read_model.blocks
@@ -341,7 +344,13 @@ impl Pin {
         );
         let rows: Vec<PinRow> = reader.rows(query).await?;
         let Some(row) = rows.into_iter().next() else {
-            return Ok(Self { position: 0, revision: 0, methodology_hash: None, block: None });
+            return Ok(Self {
+                position: 0,
+                revision: 0,
+                storage_position: 0,
+                methodology_hash: None,
+                block: None,
+            });
         };
         let block = match (row.chain_id, row.number, row.time) {
             (Some(chain), Some(number), Some(time)) => Some(Block::new(chain, number, time)),
@@ -350,6 +359,7 @@ impl Pin {
         Ok(Self {
             position: row.canonical_position,
             revision: row.revision,
+            storage_position: row.storage_position,
             methodology_hash: Some(Bytes32::from_row(&row.methodology_hash)?),
             block,
         })

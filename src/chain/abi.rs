@@ -96,13 +96,15 @@ impl<'a> Fields<'a> {
 
     /// The next indexed field, an address.
     pub(crate) fn indexed_address(&mut self) -> Result<Address, AbiError> {
-        match self.topics.split_first() {
-            Some((topic, rest)) => {
-                self.topics = rest;
-                address(&topic.0)
-            }
-            None => Err(AbiError::Topics { expected: 1, found: 0 }),
-        }
+        address(&self.indexed_word()?.0)
+    }
+
+    /// The next indexed field, as it is.
+    pub(crate) fn indexed_word(&mut self) -> Result<B256, AbiError> {
+        let (topic, rest) =
+            self.topics.split_first().ok_or(AbiError::Topics { expected: 1, found: 0 })?;
+        self.topics = rest;
+        Ok(*topic)
     }
 
     /// The fields in the data.
@@ -163,6 +165,13 @@ impl<'a> Frame<'a> {
             .map_err(|_| AbiError::OutOfRange { expected: "an uint32", word: word.into() })
     }
 
+    pub(crate) fn u16(&mut self) -> Result<u16, AbiError> {
+        let word = self.word()?;
+        let wide: u64 = narrow(word, "an uint16")?;
+        u16::try_from(wide)
+            .map_err(|_| AbiError::OutOfRange { expected: "an uint16", word: word.into() })
+    }
+
     /// A `bool`, or an enum of two values.
     pub(crate) fn bool(&mut self) -> Result<bool, AbiError> {
         let word = self.word()?;
@@ -200,6 +209,19 @@ impl<'a> Frame<'a> {
 
     pub(crate) fn u256s(&mut self) -> Result<Vec<U256>, AbiError> {
         self.array(|word| Ok(U256::from_be_bytes(*word)))
+    }
+
+    /// An array of tuples of an address and an `uint256`.
+    pub(crate) fn amounts(&mut self) -> Result<Vec<(Address, U256)>, AbiError> {
+        let (length, start) = self.dynamic(2 * WORD)?;
+        let bytes = self.slice(start, 2 * length * WORD)?;
+        let (words, _) = bytes.as_chunks::<WORD>();
+        let (pairs, _) = words.as_chunks::<2>();
+        let pair =
+            |[of, amount]: &[[u8; WORD]; 2]| Ok((address(of)?, U256::from_be_bytes(*amount)));
+        let values = pairs.iter().map(pair).collect::<Result<Vec<_>, AbiError>>()?;
+        self.next_tail = start + 2 * length * WORD;
+        Ok(values)
     }
 
     /// A dynamic tuple whose head takes `head_words`.

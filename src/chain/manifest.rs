@@ -17,6 +17,7 @@ use assay_domain::{ChainId, Event, LrtId};
 use serde::Deserialize;
 
 use super::abi::AbiError;
+use super::scripted::Emission;
 use super::target::{Source, Target, Values};
 
 /// The manifests Assay knows.
@@ -56,6 +57,12 @@ pub enum ManifestError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl ManifestError {
+    fn unreadable(manifest: &str, error: &toml::de::Error) -> Self {
+        Self::Unreadable { manifest: manifest.to_owned(), reason: error.to_string() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -161,10 +168,11 @@ pub struct ListedEvent {
 impl Manifest {
     /// Reads a manifest; `file` names it in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self, ManifestError> {
-        let read: File = toml::from_str(text).map_err(|error| ManifestError::Unreadable {
-            manifest: file.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let read = toml::from_str(text).map_err(|error| ManifestError::unreadable(file, &error))?;
+        Self::of(file, read)
+    }
+
+    fn of(file: &str, read: File) -> Result<Self, ManifestError> {
         let token = read.token.map(LrtId);
         let events = |contract: &str, interface: Option<&str>, events: Vec<FileEvent>| {
             let event = |event: FileEvent| {
@@ -203,6 +211,50 @@ impl Manifest {
     /// The manifests built in.
     pub fn built_in() -> Result<&'static [Self], ManifestError> {
         MANIFESTS.as_deref().map_err(Clone::clone)
+    }
+
+    /// The same protocols on a made-up chain, where each address is another.
+    pub fn made_up(
+        chain_id: ChainId,
+        address: impl Fn(Address) -> Address,
+    ) -> Result<Vec<Self>, ManifestError> {
+        let moved = |(name, text): &(&str, &str)| {
+            let unreadable = |error| ManifestError::unreadable(name, &error);
+            let mut value: toml::Value = toml::from_str(text).map_err(unreadable)?;
+            move_addresses(&mut value, &address);
+            let read: File = value.try_into().map_err(unreadable)?;
+            Self::of(name, File { chain_id, ..read })
+        };
+        BUILT_IN.iter().map(moved).collect()
+    }
+
+    /// A log of a listed event as its contract would emit it; `None`: it is not listed.
+    pub fn emission(
+        &self,
+        contract: &str,
+        event: &str,
+        values: &[DynSolValue],
+    ) -> Option<Emission> {
+        let contract = self.contracts.iter().find(|one| one.name == contract)?;
+        let listed = contract.events.iter().find(|one| one.event.name == event)?;
+        Emission::new(contract.address, &listed.event, values)
+    }
+}
+
+fn move_addresses(value: &mut toml::Value, to: &impl Fn(Address) -> Address) {
+    match value {
+        toml::Value::String(text) => {
+            if let Ok(address) = text.parse::<Address>() {
+                *text = to(address).to_string();
+            }
+        }
+        toml::Value::Array(values) => {
+            values.iter_mut().for_each(|value| move_addresses(value, to));
+        }
+        toml::Value::Table(table) => {
+            table.iter_mut().for_each(|(_, value)| move_addresses(value, to));
+        }
+        _ => {}
     }
 }
 

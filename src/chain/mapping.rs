@@ -10,9 +10,10 @@ use assay_domain::Event;
 use super::abi::{AbiError, Fields};
 use super::deployment::Contract::{
     self, AllocationManager, AvsDirectory, DelegationManager, EigenPodManager,
-    PermissionController, StrategyManager,
+    PermissionController, RewardsCoordinator, StrategyManager,
 };
 use super::events::*;
+use super::rewards::*;
 
 /// One form of one event.
 #[derive(Debug, Clone, Copy)]
@@ -259,6 +260,85 @@ pub(crate) const MAPPINGS: &[Mapping] = &[
     map(PermissionController, "AdminRemoved(address,address)", 1, 1, |log| {
         Ok(Event::AdminRemoved { account: log.indexed_address()?, admin: log.data().address()? })
     }),
+    map(
+        RewardsCoordinator,
+        "AVSRewardsSubmissionCreated(address,uint256,bytes32,((address,uint96)[],address,uint256,\
+         uint32,uint32))",
+        3,
+        1,
+        avs_rewards,
+    ),
+    map(
+        RewardsCoordinator,
+        "RewardsSubmissionForAllCreated(address,uint256,bytes32,((address,uint96)[],address,\
+         uint256,uint32,uint32))",
+        3,
+        1,
+        rewards_for_all_stakers,
+    ),
+    map(
+        RewardsCoordinator,
+        "RewardsSubmissionForAllEarnersCreated(address,uint256,bytes32,((address,uint96)[],\
+         address,uint256,uint32,uint32))",
+        3,
+        1,
+        rewards_for_all_earners,
+    ),
+    map(
+        RewardsCoordinator,
+        "UniqueStakeRewardsSubmissionCreated(address,bytes32,(address,uint32),uint256,\
+         ((address,uint96)[],address,uint256,uint32,uint32))",
+        2,
+        4,
+        unique_stake_rewards,
+    ),
+    map(
+        RewardsCoordinator,
+        "TotalStakeRewardsSubmissionCreated(address,bytes32,(address,uint32),uint256,\
+         ((address,uint96)[],address,uint256,uint32,uint32))",
+        2,
+        4,
+        total_stake_rewards,
+    ),
+    map(
+        RewardsCoordinator,
+        "OperatorDirectedAVSRewardsSubmissionCreated(address,address,bytes32,uint256,\
+         ((address,uint96)[],address,(address,uint256)[],uint32,uint32,string))",
+        3,
+        2,
+        operator_directed_avs_rewards,
+    ),
+    map(
+        RewardsCoordinator,
+        "OperatorDirectedOperatorSetRewardsSubmissionCreated(address,bytes32,(address,uint32),\
+         uint256,((address,uint96)[],address,(address,uint256)[],uint32,uint32,string))",
+        2,
+        4,
+        operator_directed_set_rewards,
+    ),
+    map(
+        RewardsCoordinator,
+        "OperatorAVSSplitBipsSet(address,address,address,uint32,uint16,uint16)",
+        3,
+        3,
+        operator_avs_split,
+    ),
+    map(
+        RewardsCoordinator,
+        "OperatorPISplitBipsSet(address,address,uint32,uint16,uint16)",
+        2,
+        3,
+        operator_incentives_split,
+    ),
+    map(
+        RewardsCoordinator,
+        "OperatorSetSplitBipsSet(address,address,(address,uint32),uint32,uint16,uint16)",
+        2,
+        5,
+        operator_set_split,
+    ),
+    map(RewardsCoordinator, "DefaultOperatorSplitBipsSet(uint16,uint16)", 0, 2, default_split),
+    map(RewardsCoordinator, "GlobalCommissionBipsSet(uint16,uint16)", 0, 2, default_split),
 ];
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod mapping;
 pub mod nodes;
 pub mod range;
 pub mod receipts;
+mod rewards;
 mod rpc_error;
 pub mod rpc_source;
 pub mod scripted;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use alloy::dyn_abi::DynSolValue;
+use alloy::json_abi::Event;
 use alloy::primitives::{Address, B256, keccak256};
 use assay_domain::{BlockRef, ChainId};
 
@@ -22,6 +24,25 @@ pub struct Emission {
     pub topics: Topics,
     /// Its data.
     pub data: Vec<u8>,
+}
+
+impl Emission {
+    /// What a contract emits for an event with these values; `None`: they are too many to index.
+    pub fn new(address: Address, event: &Event, values: &[DynSolValue]) -> Option<Self> {
+        let mut topics = vec![event.selector()];
+        let mut body = Vec::new();
+        for (input, value) in event.inputs.iter().zip(values) {
+            if !input.indexed {
+                body.push(value.clone());
+            } else if let Some(word) = value.as_word() {
+                topics.push(word);
+            } else {
+                topics.push(keccak256(value.abi_encode_packed()));
+            }
+        }
+        let data = DynSolValue::Tuple(body).abi_encode_params();
+        Some(Self { address, topics: Topics::new(&topics)?, data })
+    }
 }
 
 /// A scripted block.

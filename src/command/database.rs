@@ -8,7 +8,9 @@ use assay::cluster::{Cluster, ClusterConfig, Durability, Install};
 use assay::db::{self, Database, Role};
 use assay::event_store::EventStore;
 use assay::rater::Rater;
+use assay::simulation::LogSimulator;
 use assay_domain::methodology::Methodology;
+use assay_graphql::Simulator;
 use clap::Args;
 use sqlx::PgPool;
 
@@ -102,6 +104,13 @@ impl Open {
         let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
         let rater = Rater::new(self.store().await?, Arc::new(methodology));
         Ok(rater.knowing(self.known.clone()))
+    }
+
+    /// What plays scenarios on the log.
+    pub(super) async fn simulator(&self) -> anyhow::Result<Arc<dyn Simulator>> {
+        let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
+        let (methodology, known) = (Arc::new(methodology), self.known.clone());
+        Ok(Arc::new(LogSimulator::new(self.store().await?, methodology, known)))
     }
 
     /// A pool that may read the read model and nothing else.

@@ -92,7 +92,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
     if args.once {
         return Ok(());
     }
-    serve(reader, &args, &feed).await
+    serve(&open, &args, &feed).await
 }
 
 /// The made-up year: in a database of its own, which goes away with the program.
@@ -100,7 +100,7 @@ async fn world(database: &DatabaseArgs, args: &DemoArgs) -> anyhow::Result<()> {
     let open = database.open_apart().await?;
     let store = open.store().await?;
     refuse_other_chains(store.pool()).await?;
-    let facts = world::facts();
+    let facts = world::facts()?;
     let batch = Batch {
         chain_id: world::CHAIN_ID,
         finalized: Some(world::head(&facts)),
@@ -128,7 +128,7 @@ async fn world(database: &DatabaseArgs, args: &DemoArgs) -> anyhow::Result<()> {
     if args.once {
         return Ok(());
     }
-    serve(reader, args, &feed).await
+    serve(&open, args, &feed).await
 }
 
 /// What is appended is for ever: a database that follows a real chain is not one to make things
@@ -181,8 +181,10 @@ fn rows_as_json(rows: &[Row]) -> Vec<Value> {
         .collect()
 }
 
-async fn serve(pool: PgPool, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Result<()> {
-    let router = assay_graphql::router(pool, assay_graphql::ApiConfig::default());
+async fn serve(open: &Open, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Result<()> {
+    let simulator = Some(open.simulator().await?);
+    let config = assay_graphql::ApiConfig { simulator, ..assay_graphql::ApiConfig::default() };
+    let router = assay_graphql::router(open.reader().await?, config);
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", args.listen)
     })?;

@@ -4,20 +4,42 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use assay::solver;
+use assay_domain::assess::When;
+use assay_domain::assess::positions::{Book, HeldPosition, PositionId, Subject, book};
+use assay_domain::decimal::Ppt;
 use assay_domain::frontier::input::{self, Question};
 use assay_domain::frontier::pricing::{OptIn, Tail};
-use assay_domain::frontier::{Certificate, FrontierError, Verified};
+use assay_domain::frontier::{Certificate, FrontierError, Terms, Verified};
+use assay_domain::loss::LossModel;
+use assay_domain::methodology::Methodology;
 use assay_domain::ratio::Ratio;
+use assay_domain::rationale::percent as domain_percent;
+use assay_domain::{ChainId, OperatorId};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::database::DatabaseArgs;
+use super::progress::during;
 use super::say;
+use super::stress::{address, chain_of, operator_set, share_of_percent};
 use super::table::table;
 
 #[derive(Debug, Args)]
 pub(super) struct FrontierArgs {
     /// Positions, blocks, groups and what is asked; see docs/FRONTIER.md.
-    file: PathBuf,
+    #[arg(required_unless_present_any = ["of", "position"], conflicts_with_all = ["of", "position"])]
+    file: Option<PathBuf>,
+    /// The positions of an operator or a liquid restaking token, from the log, by its slug.
+    #[arg(long, value_name = "SLUG", conflicts_with = "position")]
+    of: Option<String>,
+    /// A position, from the log, with its share of the whole; repeat for more.
+    #[arg(long, value_name = "OPERATOR@AVS:ID=PERCENT%")]
+    position: Vec<String>,
+    #[command(flatten)]
+    terms: TermsArgs,
+    /// The chain, where the log has several.
+    #[arg(long)]
+    chain_id: Option<ChainId>,
     /// Print one JSON object with every figure, fractions exact.
     #[arg(long)]
     json: bool,
@@ -30,19 +52,161 @@ struct Point {
     verified: Verified,
 }
 
-pub(super) fn run(args: FrontierArgs) -> anyhow::Result<()> {
-    let text = super::read_file(&args.file)?;
-    let question = input::parse(text.as_bytes())
-        .with_context(|| format!("{} is refused", args.file.display()))?;
-    let points = sweep(&question)?;
-    let priced = question.held.as_ref().map(|held| price(&question, held)).transpose()?;
+/// What is asked of positions from the log.
+#[derive(Debug, Args)]
+struct TermsArgs {
+    /// One more position to opt in to, with the weight it would have, taken from what is idle.
+    #[arg(long, value_name = "OPERATOR@AVS:ID=PERCENT%", conflicts_with = "file")]
+    opt_in: Option<String>,
+    /// Level of the tail risk.
+    #[arg(long, value_name = "PERCENT%", default_value = "95%", conflicts_with = "file")]
+    level: String,
+    /// Points of the frontier, 2 to 101.
+    #[arg(long, default_value_t = 21, conflicts_with = "file",
+        value_parser = clap::value_parser!(u16).range(2..=101))]
+    points: u16,
+    /// Price of a unit of tail risk over the expected loss.
+    #[arg(long, value_name = "PERCENT%", default_value = "8%", conflicts_with = "file")]
+    hurdle_rate: String,
+    /// Share of a premium that expenses take.
+    #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
+    expense: String,
+    /// Loss on selling 1 % of the supply.
+    #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
+    exit_cost: String,
+    /// Loss before a lender's oracle has noticed.
+    #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
+    oracle_lag_loss: String,
+}
+
+impl TermsArgs {
+    fn read(&self) -> anyhow::Result<Terms> {
+        let share = |text: &str| -> anyhow::Result<Ratio> {
+            Ok(Ratio::new(i128::from(share_of_percent(text)?.0), u128::from(Ppt::ONE.0))?)
+        };
+        Ok(Terms {
+            level: share(&self.level)?,
+            points: self.points,
+            hurdle_rate: share(&self.hurdle_rate)?,
+            expense: share(&self.expense)?,
+            exit_cost: share(&self.exit_cost)?,
+            oracle_lag_loss: share(&self.oracle_lag_loss)?,
+            opt_in: self.opt_in.as_deref().map(position).transpose()?,
+        })
+    }
+}
+
+/// `OPERATOR@AVS:ID=PERCENT%`.
+fn position(text: &str) -> anyhow::Result<(PositionId, Ppt)> {
+    let parts = text.split_once('=').and_then(|(id, share)| Some((id.split_once('@')?, share)));
+    let ((operator, set), share) =
+        parts.with_context(|| format!("{text} is no position; write OPERATOR@AVS:ID=PERCENT%"))?;
+    let operator = OperatorId(address(operator)?);
+    Ok(((operator, operator_set(set)?), share_of_percent(share)?))
+}
+
+pub(super) async fn run(database: &DatabaseArgs, args: FrontierArgs) -> anyhow::Result<()> {
+    let Some(file) = &args.file else { return run_on_log(database, &args).await };
+    let text = super::read_file(file)?;
+    let question =
+        input::parse(text.as_bytes()).with_context(|| format!("{} is refused", file.display()))?;
+    answer(&question, None, &args)
+}
+
+/// The positions as the log has them, and what each earned.
+async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Result<()> {
+    let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
+    let terms = args.terms.read()?;
+    let open = database.open().await?;
+    let mut rater = open.rater().await?;
+    during("folding the log", rater.catch_up()).await?;
+    let state = rater.state().context("nothing was folded")?;
+    let (chain_id, chain) = chain_of(state, args.chain_id)?;
+    let positions: Vec<_> =
+        args.position.iter().map(|text| position(text)).collect::<anyhow::Result<_>>()?;
+    let entity = args.of.as_ref().map(|slug| {
+        let found = chain.entities(chain_id).into_iter().find(|one| one.to_string() == *slug);
+        found.with_context(|| format!("the log has no {slug}"))
+    });
+    let entity = entity.transpose()?;
+    let subject = entity.as_ref().map_or(Subject::Positions(&positions), Subject::Entity);
+    let opt_in = terms.opt_in.map(|(id, _)| id);
+    let book = book(chain, subject, opt_in, When::newest(chain), &methodology)?;
+    let (question, step) = book.question(&terms)?;
+    let from_log = FromLog { book: &book, step };
+    if !args.json {
+        from_log.tell();
+    }
+    answer(&question, Some(&from_log), args)
+}
+
+/// Where a question comes from, if from the log.
+struct FromLog<'a> {
+    book: &'a Book,
+    step: u16,
+}
+
+impl FromLog<'_> {
+    fn tell(&self) {
+        if let Some(window) = self.book.window {
+            say(&format!("rewards of the last {} days, a year", window.days));
+        }
+        let mut lines = table(&["position", "held", "at most", "earns", "of it unpriced"]);
+        for position in &self.book.positions {
+            let (operator, set) = position.id;
+            let unpriced = position.reward.unpriced.iter().map(ToString::to_string);
+            lines.add_row([
+                format!("{operator}@{set}"),
+                format!("{} %", domain_percent(position.weight.0)),
+                format!("{} %", domain_percent(position.limit.0)),
+                format!("{} %", domain_percent(position.reward.yearly.0)),
+                unpriced.collect::<Vec<_>>().join(", "),
+            ]);
+        }
+        say(&lines.to_string());
+    }
+
+    fn as_json(&self) -> Value {
+        let position = |held: &HeldPosition| {
+            let (operator, set) = held.id;
+            json!({
+                "operator": operator.to_string(),
+                "operatorSet": set.to_string(),
+                "weightPpt": held.weight.0,
+                "limitPpt": held.limit.0,
+                "yearlyRewardPpt": held.reward.yearly.0,
+                "rewardWei": held.reward.wei.to_string(),
+                "stakeDaysWei": held.reward.stake_days.to_string(),
+                "isOfSet": held.reward.is_of_set,
+                "unpricedTokens": held.reward.unpriced,
+            })
+        };
+        let window = self.book.window;
+        json!({
+            "window": window.map(|it| json!({ "days": it.days, "from": it.from, "to": it.to })),
+            "lossesRoundedUpToBp": self.step,
+            "positions": self.book.positions.iter().map(position).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn answer(
+    question: &Question,
+    from_log: Option<&FromLog<'_>>,
+    args: &FrontierArgs,
+) -> anyhow::Result<()> {
+    let points = sweep(question)?;
+    let rated = from_log.and_then(|from| from.book.rated.as_ref());
+    let priced = question.held.as_ref().map(|held| price(question, held, rated)).transpose()?;
     if args.json {
-        let found: Vec<Value> = points.iter().map(|point| as_json(&question, point)).collect();
-        say(&json!({ "positions": question.positions, "frontier": found, "portfolio": priced })
-            .to_string());
+        let found: Vec<Value> = points.iter().map(|point| as_json(question, point)).collect();
+        let log = from_log.map(FromLog::as_json);
+        say(&json!({ "positions": question.positions, "frontier": found, "portfolio": priced,
+            "log": log })
+        .to_string());
         return Ok(());
     }
-    tell(&question, &points);
+    tell(question, &points);
     if let Some(priced) = priced {
         tell_priced(&priced);
     }
@@ -57,7 +221,7 @@ fn sweep(question: &Question) -> anyhow::Result<Vec<Point>> {
             .into_iter()
             .map(|(required, certificate, verified)| Point { required, certificate, verified })
             .collect()),
-        Err(FrontierError::TooLarge { .. }) => {
+        Err(FrontierError::TooLarge { .. } | FrontierError::Ratio(_)) => {
             let highest = problem.highest_reward()?;
             // The very top leaves the solver no room; a millionth below is as good.
             let top = highest.times(Ratio::new(999_999, 1_000_000)?)?;
@@ -74,9 +238,11 @@ fn sweep(question: &Question) -> anyhow::Result<Vec<Point>> {
     }
 }
 
-/// What the portfolio held costs, and one more position.
-fn price(question: &Question, held: &[Ratio]) -> anyhow::Result<Value> {
-    let tail = Tail::of(&question.portfolio(held)?)?;
+/// What the portfolio held costs, and one more position. A token costs what its rated distribution
+/// says.
+fn price(question: &Question, held: &[Ratio], rated: Option<&LossModel>) -> anyhow::Result<Value> {
+    let before = Tail::of(&question.portfolio(held)?)?;
+    let tail = rated.map_or(Ok(before), Tail::of)?;
     let opt_in = match question.opt_in {
         None => None,
         Some((position, weight)) => {
@@ -88,7 +254,7 @@ fn price(question: &Question, held: &[Ratio]) -> anyhow::Result<Value> {
             *held = held.plus(weight)?;
             let reward = question.rewards.get(position).context("it has a reward")?;
             let after = Tail::of(&question.portfolio(&after)?)?;
-            let found = OptIn::new(&tail, &after, reward.times(weight)?, question.hurdle_rate)?;
+            let found = OptIn::new(&before, &after, reward.times(weight)?, question.hurdle_rate)?;
             Some(json!({
                 "position": question.positions[position],
                 "weight": shown(weight),

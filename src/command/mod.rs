@@ -103,7 +103,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Backtest(backtest) => backtest::run(&args.database, backtest).await,
         Command::Stress(stress) => stress::run(&args.database, stress).await,
         Command::Methodology(found) => methodology::run(&args.database, found).await,
-        Command::Frontier(frontier) => frontier::run(frontier),
+        Command::Frontier(frontier) => frontier::run(&args.database, frontier).await,
         Command::Schema => {
             say(&assay_graphql::sdl());
             Ok(())

@@ -29,8 +29,9 @@ pub(super) async fn run(database: &DatabaseArgs, args: QueryArgs) -> anyhow::Res
     };
     let open = database.open().await?;
     let variables: Map<String, Value> = args.variables.into_iter().collect();
-    let pool = open.reader().await?;
-    let answer = assay_graphql::execute(&pool, &document, Value::Object(variables)).await;
+    let simulator = Some(open.simulator().await?);
+    let backend = assay_graphql::Backend { pool: open.reader().await?, simulator };
+    let answer = assay_graphql::execute(backend, &document, Value::Object(variables)).await;
     super::say(&answer);
     let answer: Value = serde_json::from_str(&answer)?;
     match answer.get("errors") {

@@ -166,7 +166,11 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     super::say(&format!("GraphQL: http://{}/graphql", listener.local_addr()?));
     let router = assay_graphql::router(
         reader,
-        assay_graphql::ApiConfig { lag_blocks_max: Some(LAG_BLOCKS_MAX), ..api },
+        assay_graphql::ApiConfig {
+            lag_blocks_max: Some(LAG_BLOCKS_MAX),
+            simulator: Some(open.simulator().await?),
+            ..api
+        },
     )
     .merge(assay::intake::routes(store.clone()));
     let oracle = open.oracle().await?;

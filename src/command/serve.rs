@@ -23,7 +23,8 @@ pub(super) struct ServeArgs {
 pub(super) async fn run(database: &DatabaseArgs, args: ServeArgs) -> anyhow::Result<()> {
     let api = args.quotas.api()?;
     let open = database.open().await?;
-    let api = assay_graphql::ApiConfig { lag_blocks_max: args.lag_max, ..api };
+    let simulator = Some(open.simulator().await?);
+    let api = assay_graphql::ApiConfig { lag_blocks_max: args.lag_max, simulator, ..api };
     let router = assay_graphql::router(open.reader().await?, api);
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", args.listen)

@@ -6,8 +6,11 @@ use assay_domain::decimal::Ppt;
 use assay_domain::grade::Grade;
 use assay_domain::methodology::Methodology;
 use assay_domain::rationale::percent;
-use assay_domain::scenario::{Effect, Scenario, Shock, StressSet, Targets, apply, effects};
-use assay_domain::{AvsId, ChainId, OperatorId, OperatorSetId};
+use assay_domain::scenario::{
+    Baseline, Effect, Scenario, Shock, StressSet, Targets, apply, effects,
+};
+use assay_domain::state::ChainState;
+use assay_domain::{AvsId, ChainId, OperatorId, OperatorSetId, State};
 use clap::Args;
 use serde_json::json;
 
@@ -54,9 +57,7 @@ impl StressArgs {
             });
         }
         for set in &self.compromise {
-            let (avs, id) = set.split_once(':').context("--compromise wants AVS:ID")?;
-            let id = id.parse().with_context(|| format!("{id} is no operator set's number"))?;
-            let set = OperatorSetId { avs: AvsId(address(avs)?), id };
+            let set = operator_set(set)?;
             shocks.push(Shock::SlashersCompromised { sets: Targets::Named(vec![set]) });
         }
         if let Some(affected) = &self.client_bug {
@@ -69,8 +70,7 @@ impl StressArgs {
             if !self.scenario.is_empty() {
                 bail!("name fixed scenarios or shocks of your own, not both");
             }
-            let (name, title) = ("own".to_owned(), "a scenario of your own".to_owned());
-            return Ok(vec![Scenario { name, title, shocks }]);
+            return Ok(vec![Scenario::own(shocks)]);
         }
         if self.scenario.is_empty() {
             return Ok(set.scenarios.clone());
@@ -85,11 +85,33 @@ impl StressArgs {
     }
 }
 
-fn address(text: &str) -> anyhow::Result<Address> {
+/// The chain asked for, or the only one.
+pub(super) fn chain_of(
+    state: &State,
+    wanted: Option<ChainId>,
+) -> anyhow::Result<(ChainId, &ChainState)> {
+    let chain_id = match (wanted, state.chains.len()) {
+        (Some(chain_id), _) => chain_id,
+        (None, 1) => *state.chains.keys().next().context("the log is empty")?,
+        (None, 0) => bail!("the log is empty"),
+        (None, _) => bail!("the log has several chains; choose one with --chain-id"),
+    };
+    let chain = state.chains.get(&chain_id).context("the log holds nothing of that chain")?;
+    Ok((chain_id, chain))
+}
+
+/// An operator set as `AVS:ID`.
+pub(super) fn operator_set(text: &str) -> anyhow::Result<OperatorSetId> {
+    let (avs, id) = text.split_once(':').context("an operator set is AVS:ID")?;
+    let id = id.parse().with_context(|| format!("{id} is no operator set's number"))?;
+    Ok(OperatorSetId { avs: AvsId(address(avs)?), id })
+}
+
+pub(super) fn address(text: &str) -> anyhow::Result<Address> {
     text.parse().with_context(|| format!("{text} is no address"))
 }
 
-fn share_of_percent(text: &str) -> anyhow::Result<Ppt> {
+pub(super) fn share_of_percent(text: &str) -> anyhow::Result<Ppt> {
     let number = text.strip_suffix('%').unwrap_or(text);
     let percent = assay_domain::decimal::parse_scaled(number, 10)
         .with_context(|| format!("{text} is no percentage"))?;
@@ -105,17 +127,12 @@ pub(super) async fn run(database: &DatabaseArgs, args: StressArgs) -> anyhow::Re
     let mut rater = open.rater().await?;
     during("folding the log", rater.catch_up()).await?;
     let state = rater.state().context("nothing was folded")?;
-    let chain_id = match (args.chain_id, state.chains.len()) {
-        (Some(chain_id), _) => chain_id,
-        (None, 1) => *state.chains.keys().next().context("the log is empty")?,
-        (None, 0) => bail!("the log is empty"),
-        (None, _) => bail!("the log has several chains; choose one with --chain-id"),
-    };
-    let chain = state.chains.get(&chain_id).context("the log holds nothing of that chain")?;
+    let (chain_id, chain) = chain_of(state, args.chain_id)?;
+    let baseline = Baseline::of(chain, chain_id, &methodology);
     let mut played = Vec::new();
     for scenario in scenarios {
         let stressed = apply(chain, chain_id, &scenario, &methodology)?;
-        let effects = effects(chain, chain_id, &stressed, &methodology);
+        let effects = effects(chain, &baseline, &stressed, &methodology);
         played.push((scenario, effects));
     }
     if args.json {

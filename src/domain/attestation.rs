@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::{BLOCKS_PER_EPOCH, epoch_end};
 use crate::decimal::Ppt;
 use crate::event::Event;
-use crate::id::{AvsId, OperatorId, OperatorSetId, RatedEntity, StrategyId};
+use crate::id::{AvsId, LrtId, OperatorId, OperatorSetId, RatedEntity, StrategyId};
 use crate::loss_block::LossClass;
 use crate::mitigation::VerificationLevel;
 use crate::operator_set::RecipientKind;
@@ -41,6 +41,9 @@ pub const AFFILIATIONS_MAX: usize = 64;
 
 /// Bytes of any text in a message.
 pub const TEXT_BYTES_MAX: usize = 512;
+
+/// The number of [`Claim::FirstLossReserve`].
+pub const FIRST_LOSS_RESERVE: u8 = 32;
 
 /// The epoch at whose end a message with this effective block counts.
 pub const fn counting_epoch(effective_block: u64) -> u64 {
@@ -317,6 +320,18 @@ pub enum Claim {
         /// Who is rated.
         entity: RatedEntity,
     } = 13,
+    /// What bears a token's losses before its holders do.
+    FirstLossReserve {
+        /// The token.
+        token: LrtId,
+        /// Where it lies.
+        reserve: Address,
+        /// Wei of ether.
+        wei: U256,
+        /// Whether it pays by code or contract; one that somebody may decide to use counts as
+        /// nothing.
+        is_automatic: bool,
+    } = FIRST_LOSS_RESERVE,
 }
 
 /// What a claim is about. A signer's newer claim on a topic replaces its older one; claims of
@@ -333,6 +348,8 @@ pub enum Topic {
     Price(StrategyId),
     /// The watch of an entity.
     Watch(RatedEntity),
+    /// A claim of this kind about a token.
+    Token(LrtId, u8),
 }
 
 impl Claim {
@@ -353,6 +370,7 @@ impl Claim {
             Self::Cause { .. } => 11,
             Self::Price { .. } => 12,
             Self::WatchResolution { .. } => 13,
+            Self::FirstLossReserve { .. } => FIRST_LOSS_RESERVE,
         }
     }
 
@@ -373,6 +391,7 @@ impl Claim {
             Self::Cause { .. } => "CauseAttested",
             Self::Price { .. } => "PriceAttested",
             Self::WatchResolution { .. } => "WatchResolution",
+            Self::FirstLossReserve { .. } => "FirstLossReserveAttested",
         }
     }
 
@@ -393,6 +412,7 @@ impl Claim {
             Self::Cause { operator, set, block, .. } => Topic::Incident(*operator, *set, *block),
             Self::Price { strategy, .. } => Topic::Price(*strategy),
             Self::WatchResolution { entity } => Topic::Watch(*entity),
+            Self::FirstLossReserve { token, .. } => Topic::Token(*token, self.kind()),
         }
     }
 
@@ -405,6 +425,7 @@ impl Claim {
             Topic::Incident(operator, set, _) => vec![operator.0, set.avs.0],
             Topic::Price(strategy) => vec![strategy.0],
             Topic::Watch(entity) => vec![entity.address],
+            Topic::Token(token, _) => vec![token.0],
         }
     }
 
@@ -430,6 +451,7 @@ impl Claim {
             Self::AntiSlasher { rulesets, .. } => rulesets.len() <= COVERED_RULESETS_MAX,
             Self::Uptime { uptime, .. } => is_share(uptime),
             Self::Price { wei, .. } => !wei.is_zero() && wei.bit_len() <= 128,
+            Self::FirstLossReserve { wei, .. } => wei.bit_len() <= 128,
             Self::RecipientProfile { .. }
             | Self::Veto { .. }
             | Self::Infrastructure { .. }
@@ -447,6 +469,7 @@ impl Claim {
             Self::CorruptionThreshold { .. } => "alpha must be above zero and at most one",
             Self::AntiSlasher { .. } => "an anti-slasher covers at most 32 rulesets",
             Self::Uptime { .. } => "uptime is at most one",
+            Self::FirstLossReserve { .. } => "a reserve is below 2^128 wei",
             _ => "a price must be above zero and below 2^128 wei",
         })
     }

@@ -6,7 +6,7 @@
 //! Numbers: 1 to 29 DelegationManager, 30 to 59 AllocationManager, 60 to 69 StrategyManager,
 //! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 98 PermissionController,
 //! 100 to 129 liquid restaking tokens and prices, 130 to 149 Symbiotic, 150 to 159 the beacon
-//! chain, 190 to 199 kept as they came, 200 and up Assay's own, of which 205 to 219 signed
+//! chain, 160 to 169 RewardsCoordinator, 190 to 199 kept as they came, 200 and up Assay's own, of which 205 to 219 signed
 //! messages.
 //! An event of a liquid restaking token says the same of every protocol; which contract's log says
 //! it is in `src/chain/manifests`. `asset: None` is native ether.
@@ -693,6 +693,51 @@ pub enum Event {
         withdrawable_epoch: u64,
     } = 152,
 
+    /// `RewardsCoordinator`: an amount for all who earn it by a rule.
+    RewardsSubmitted {
+        /// Who earns it.
+        rule: RewardsRule,
+        /// What, and for which time.
+        submission: RewardsSubmission,
+        /// How much, in the token's own unit.
+        amount: U256,
+    } = 160,
+    /// `RewardsCoordinator.OperatorDirected…RewardsSubmissionCreated`: an amount for each operator
+    /// named, and those who delegate to it.
+    OperatorDirectedRewardsSubmitted {
+        /// What the operators did it for.
+        service: RewardedService,
+        /// What, and for which time.
+        submission: RewardsSubmission,
+        /// How much each gets, in the token's own unit.
+        operator_rewards: Vec<(OperatorId, U256)>,
+        /// What the AVS says about it.
+        description: UntrustedText,
+    } = 161,
+    /// `RewardsCoordinator`: how much of its rewards an operator keeps.
+    OperatorSplitSet {
+        /// Who set it.
+        caller: Address,
+        /// The operator.
+        operator: OperatorId,
+        /// Of which rewards; `None`: of the protocol's own incentives.
+        service: Option<RewardedService>,
+        /// From when on, seconds since the Unix epoch.
+        activated_at: u32,
+        /// The share until then, 1/10,000.
+        old_bips: u16,
+        /// The share from then on, 1/10,000.
+        new_bips: u16,
+    } = 162,
+    /// `RewardsCoordinator.DefaultOperatorSplitBipsSet` (`GlobalCommissionBipsSet` to v0.4.3): the
+    /// share of operators that set none.
+    DefaultOperatorSplitSet {
+        /// The share before, 1/10,000.
+        old_bips: u16,
+        /// The share now, 1/10,000.
+        new_bips: u16,
+    } = 163,
+
     /// A chain log that moves no rating, or whose topic nobody knows: kept byte for byte.
     Unmapped {
         /// Its topics.
@@ -768,6 +813,57 @@ pub enum SymbioticEntity {
     Network = 3,
     /// Runs networks' services.
     Operator = 4,
+}
+
+/// Who earns a reward that names nobody.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum RewardsRule {
+    /// Stake of operators registered with an AVS through the AVSDirectory.
+    Avs(AvsId) = 0,
+    /// Stake allocated to an operator set.
+    UniqueStake(OperatorSetId) = 1,
+    /// All stake of an operator set's members.
+    TotalStake(OperatorSetId) = 2,
+    /// All stake of operators that serve any AVS: the protocol's own incentives.
+    AllEarners = 3,
+    /// All stake: the protocol's own incentives.
+    AllStakers = 4,
+}
+
+/// What operators are paid for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum RewardedService {
+    /// An AVS.
+    Avs(AvsId) = 0,
+    /// An operator set.
+    OperatorSet(OperatorSetId) = 1,
+}
+
+/// What rewards submissions have in common.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RewardsSubmission {
+    /// Who submitted it.
+    pub submitter: Address,
+    /// The submitter's counter.
+    pub nonce: U256,
+    /// Its hash.
+    pub hash: B256,
+    /// Strategies whose shares earn it, with the multiplier of each.
+    pub strategies: Vec<(StrategyId, u128)>,
+    /// In what it is paid.
+    pub token: Address,
+    /// From when it is earned, seconds since the Unix epoch.
+    pub start_timestamp: u32,
+    /// For how long, seconds.
+    pub duration: u32,
 }
 
 /// `IDelegationManagerTypes.Withdrawal`.
@@ -897,7 +993,8 @@ impl Event {
             | Self::OperatorSlashed { operator, .. }
             | Self::OperatorAddedToOperatorSet { operator, .. }
             | Self::OperatorRemovedFromOperatorSet { operator, .. }
-            | Self::OperatorAvsRegistrationStatusUpdated { operator, .. } => Some(*operator),
+            | Self::OperatorAvsRegistrationStatusUpdated { operator, .. }
+            | Self::OperatorSplitSet { operator, .. } => Some(*operator),
             _ => None,
         };
         let operator_set = match self {
@@ -911,12 +1008,26 @@ impl Event {
             | Self::RedistributionAddressSet { operator_set, .. }
             | Self::SlasherUpdated { operator_set, .. }
             | Self::SlasherMigrated { operator_set, .. } => Some(*operator_set),
+            Self::RewardsSubmitted {
+                rule: RewardsRule::UniqueStake(set) | RewardsRule::TotalStake(set),
+                ..
+            } => Some(*set),
+            Self::OperatorDirectedRewardsSubmitted { service, .. }
+            | Self::OperatorSplitSet { service: Some(service), .. } => match service {
+                RewardedService::OperatorSet(set) => Some(*set),
+                RewardedService::Avs(_) => None,
+            },
             _ => None,
         };
         let avs = match self {
             Self::AvsRegistrarSet { avs, .. }
             | Self::AvsMetadataUriUpdated { avs, .. }
-            | Self::OperatorAvsRegistrationStatusUpdated { avs, .. } => Some(*avs),
+            | Self::OperatorAvsRegistrationStatusUpdated { avs, .. }
+            | Self::RewardsSubmitted { rule: RewardsRule::Avs(avs), .. }
+            | Self::OperatorDirectedRewardsSubmitted {
+                service: RewardedService::Avs(avs), ..
+            }
+            | Self::OperatorSplitSet { service: Some(RewardedService::Avs(avs)), .. } => Some(*avs),
             _ => operator_set.map(|set| set.avs),
         };
         Subjects { operator, operator_set, avs, lrt: self.lrt() }

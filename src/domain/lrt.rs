@@ -8,6 +8,7 @@ use borsh::BorshSerialize;
 use crate::decimal::Ppt;
 use crate::grade::ExpectedLossPpt;
 use crate::id::{OperatorId, OperatorSetId, StrategyId};
+use crate::mitigation::VerificationLevel;
 use crate::parameters::LrtParameters;
 use crate::state::lrt::RedemptionDelay;
 use crate::tail::Run;
@@ -115,6 +116,19 @@ impl Reserve {
             _ => Ppt::ZERO,
         }
     }
+}
+
+/// What bears a token's losses before its holders do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub struct FirstLoss {
+    /// Wei of ether set aside.
+    pub wei: U256,
+    /// The same, in bp of the net asset value, rounded down.
+    pub bp: u16,
+    /// How well it is verified.
+    pub level: VerificationLevel,
+    /// The expected loss of a year that it bears.
+    pub borne: ExpectedLossPpt,
 }
 
 /// How fast a token turns into ether. A scale of its own, never part of the expected loss.
@@ -231,9 +245,11 @@ pub struct LrtOpinion {
     pub liquidity: Liquidity,
     /// Redemptions at a stale value, in the blocks already.
     pub run: Run,
-    /// Expected loss in scope S: slashing and base layer, without the run.
+    /// What bears the first loss; in the blocks already.
+    pub first_loss: Option<FirstLoss>,
+    /// Expected loss in scope S: slashing and base layer, without the run and before any reserve.
     pub slashing_loss: ExpectedLossPpt,
-    /// Expected loss in scope A without the run.
+    /// Expected loss in scope A without the run and before any reserve.
     pub loss_without_run: ExpectedLossPpt,
     /// What it trades at over its rate, ppt, if both are known.
     pub market_over_value: Option<Ppt>,

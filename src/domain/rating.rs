@@ -207,7 +207,8 @@ impl Standing {
         let mut caps = with_coverage_cap(&opinion.caps, &opinion.profile, methodology);
         let tail = opinion.lrt.as_ref().and_then(|lrt| {
             let model = loss_model(&opinion.profile, Some(lrt.run), methodology);
-            Some(Tail::of(&model.ok()?))
+            let reserve = lrt.first_loss.map_or(0, |first_loss| first_loss.bp);
+            Some(Tail::of(&model.ok()?, reserve))
         });
         if tail.as_ref().is_some_and(|tail| tail.shortfall_999() > Ppt(Ppt::ONE.0 / 2)) {
             caps.extend(Cap::of(CapReason::TailAboveHalf, methodology));

@@ -87,6 +87,15 @@ pub struct Scenario {
     pub shocks: Vec<Shock>,
 }
 
+impl Scenario {
+    /// Shocks that somebody made up.
+    #[must_use]
+    pub fn own(shocks: Vec<Shock>) -> Self {
+        let (name, title) = ("own".to_owned(), "a scenario of your own".to_owned());
+        Self { name, title, shocks }
+    }
+}
+
 /// The fixed scenarios.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StressSet {
@@ -325,7 +334,7 @@ impl Stage {
         .collect()
     }
 
-    /// Every operator's native ether shrinks.
+    /// Every operator's native ether shrinks, and every pod of a token.
     fn lose_native(&mut self, share: Ppt) -> Result<(), ScenarioError> {
         let held = |chain: &ChainState| -> Vec<(OperatorId, U256)> {
             let shares =
@@ -340,6 +349,21 @@ impl Stage {
                 staker: StakerId(alloy_primitives::Address::ZERO),
                 strategy: BEACON_CHAIN_ETH,
                 shares: lost.unwrap_or_default(),
+            })?;
+        }
+        let lrts = self.chain().into_iter().flat_map(|chain| chain.lrts.values());
+        let stakers: BTreeSet<StakerId> = lrts.flat_map(|lrt| lrt.stakers.clone()).collect();
+        for staker in stakers {
+            let known = self.chain().and_then(|chain| chain.stakers.get(&staker));
+            let previous_factor =
+                known.and_then(|known| known.beacon_chain_slashing_factor).unwrap_or(WAD);
+            let left = share.complement().0;
+            let left = mul_div_half_even(previous_factor.into(), left.into(), Ppt::ONE.0.into());
+            let new_factor = u64::try_from(left).unwrap_or(u64::MAX);
+            self.happen(Event::BeaconChainSlashingFactorDecreased {
+                staker,
+                previous_factor,
+                new_factor,
             })?;
         }
         Ok(())
@@ -461,43 +485,83 @@ fn maybe_text<S: serde::Serializer>(wei: &Option<U256>, serializer: S) -> Result
     }
 }
 
+/// Everyone's rating by the figures alone, before anything happens.
+#[derive(Debug, Clone)]
+pub struct Baseline(Vec<(RatedEntity, Figures)>);
+
+/// What is compared of an opinion.
+#[derive(Debug, Clone)]
+struct Figures {
+    /// `None`: not rated.
+    grade: Option<Grade>,
+    expected_loss: ExpectedLossPpt,
+    /// Of a token: what the log shows of it, and its net asset value, wei.
+    held: Option<(U256, U256)>,
+}
+
+impl Baseline {
+    /// Rates everyone on a chain, in the order of the entities.
+    #[must_use]
+    pub fn of(chain: &ChainState, chain_id: ChainId, methodology: &Methodology) -> Self {
+        let now = When::newest(chain);
+        let figures = |entity| (entity, Figures::of(chain, &entity, now, methodology));
+        Self(chain.entities(chain_id).into_iter().map(figures).collect())
+    }
+}
+
+impl Figures {
+    fn of(chain: &ChainState, entity: &RatedEntity, when: When, methodology: &Methodology) -> Self {
+        let opinion: Opinion = assess(chain, entity, when, methodology);
+        let is_refused =
+            opinion.refusal.is_some() || not_rated(&opinion.profile, methodology).is_some();
+        let is_rated = opinion.is_default || !is_refused;
+        let held = opinion.lrt.as_ref().map(|lrt| (lrt.look_through.seen, lrt.look_through.nav));
+        Self {
+            grade: is_rated.then(|| grade_of(&opinion, methodology)),
+            expected_loss: opinion.profile.expected_loss(),
+            held,
+        }
+    }
+}
+
 /// What a scenario does to everyone whom it touches, in the order of the entities.
 #[must_use]
 pub fn effects(
     chain: &ChainState,
-    chain_id: ChainId,
+    baseline: &Baseline,
     stressed: &Stressed,
     methodology: &Methodology,
 ) -> Vec<Effect> {
-    let now = When::newest(chain);
-    let verdict = |opinion: &Opinion, methodology: &Methodology| {
-        let is_rated = opinion.is_default || not_rated(&opinion.profile, methodology).is_none();
-        is_rated.then(|| grade_of(opinion, methodology))
-    };
-    let effect = |entity: RatedEntity| {
-        let before = assess(chain, &entity, now, methodology);
-        let after = assess(&stressed.chain, &entity, stressed.when, &stressed.methodology);
-        let (lost, lost_wei) = lost(chain, stressed, entity, methodology);
+    let effect = |(entity, before): &(RatedEntity, Figures)| {
+        let after = Figures::of(&stressed.chain, entity, stressed.when, &stressed.methodology);
+        // What a protocol states goes on being stated: what is lost is lost of what is seen.
+        let (lost, lost_wei) = match (before.held, after.held) {
+            (Some((seen, nav)), Some((left, _))) => share_lost(seen.saturating_sub(left), nav),
+            _ => lost(chain, stressed, *entity, methodology),
+        };
         Effect {
-            entity,
+            entity: *entity,
             lost,
             lost_wei,
-            grade_before: verdict(&before, methodology),
-            grade_after: verdict(&after, &stressed.methodology),
-            expected_loss_before: before.profile.expected_loss(),
-            expected_loss_after: after.profile.expected_loss(),
+            grade_before: before.grade,
+            grade_after: after.grade,
+            expected_loss_before: before.expected_loss,
+            expected_loss_after: after.expected_loss,
         }
     };
-    chain
-        .entities(chain_id)
-        .into_iter()
-        .map(effect)
-        .filter(|effect| {
-            effect.lost.is_some_and(|lost| lost > Ppt::ZERO)
-                || effect.grade_before != effect.grade_after
-                || effect.expected_loss_before != effect.expected_loss_after
-        })
-        .collect()
+    let has_moved = |effect: &Effect| {
+        effect.lost.is_some_and(|lost| lost > Ppt::ZERO)
+            || effect.grade_before != effect.grade_after
+            || effect.expected_loss_before != effect.expected_loss_after
+    };
+    baseline.0.iter().map(effect).filter(has_moved).collect()
+}
+
+/// A loss as a share of the whole and in wei; neither where there is no whole.
+fn share_lost(lost: U256, whole: U256) -> (Option<Ppt>, Option<U256>) {
+    let share = mul_div_floor(lost, U256::from(Ppt::ONE.0), whole);
+    let share = share.and_then(|share| u64::try_from(share).ok()).map(Ppt);
+    (share, (!whole.is_zero()).then_some(lost))
 }
 
 fn lost(
@@ -506,12 +570,7 @@ fn lost(
     entity: RatedEntity,
     methodology: &Methodology,
 ) -> (Option<Ppt>, Option<U256>) {
-    let value = |before: U256, after: U256| {
-        let lost = before.saturating_sub(after);
-        let share = mul_div_floor(lost, U256::from(Ppt::ONE.0), before);
-        let share = share.and_then(|share| u64::try_from(share).ok()).map(Ppt);
-        (share, (!before.is_zero()).then_some(lost))
-    };
+    let value = |before: U256, after: U256| share_lost(before.saturating_sub(after), before);
     let sets = |wanted: &dyn Fn(&OperatorSetId) -> bool| {
         let total = |chain: &ChainState| {
             let evidence = Evidence { chain, when: When::newest(chain), methodology };
@@ -533,7 +592,7 @@ fn lost(
         crate::id::EntityKind::OperatorSet => {
             sets(&|set| set.avs.0 == entity.address && set.id == entity.operator_set_id)
         }
-        // Tokens look through to operators; see `assess`.
+        // A token's is what its look-through loses; see [`effects`].
         crate::id::EntityKind::Lrt => (None, None),
     }
 }

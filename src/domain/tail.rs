@@ -9,10 +9,13 @@
     reason = "rates and decile means are real numbers; what leaves is Q1.127 or whole ppt"
 )]
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::B256;
 use borsh::BorshSerialize;
 
 use crate::decimal::{ATTO_ONE, Atto, PPT_ONE, Ppt};
+use crate::frontier::{PositionBlock, PositionOutcome};
 use crate::loss::severity::{beta_decile_means, on_grid};
 use crate::loss::{
     Block, BlockId, CELLS, Factor, Hazard, Level, LossDistribution, LossModel, ModelError,
@@ -136,6 +139,35 @@ fn block(
     let severity = on_grid(CELLS, &losses).ok()?;
     let id = BlockId::new(found.id.clone()).ok()?;
     Block::new(id, hazard(found), float(beta(found.class, methodology).0), severity).ok()
+}
+
+/// A block as it falls on single positions: the same share of each that it touches, rounded up to
+/// a basis point. `None` where it touches none.
+pub(crate) fn on_positions(
+    found: &LossBlock,
+    touched: &[bool],
+    methodology: &Methodology,
+) -> Option<PositionBlock> {
+    if !touched.contains(&true) || found.exposure == Ppt::ZERO {
+        return None;
+    }
+    let mut by_loss: BTreeMap<u16, Probability> = BTreeMap::new();
+    for (share, p) in shares(found, true, methodology) {
+        let loss = u128::from(share.0).saturating_mul(found.exposure.0.into());
+        let loss = u16::try_from(loss.div_ceil(PPT_SQUARED_PER_BP)).unwrap_or(CELLS).min(CELLS);
+        let sum = by_loss.entry(loss).or_default();
+        *sum = sum.plus(p);
+    }
+    let outcome = |(loss, probability): (u16, Probability)| PositionOutcome {
+        probability,
+        losses_bp: touched.iter().map(|is_hit| if *is_hit { loss } else { 0 }).collect(),
+    };
+    Some(PositionBlock {
+        id: BlockId::new(found.id.clone()).ok()?,
+        hazard: hazard(found),
+        beta: float(beta(found.class, methodology).0),
+        outcomes: by_loss.into_iter().filter(|(_, p)| p.to_q127() > 0).map(outcome).collect(),
+    })
 }
 
 /// How often the event happens.
@@ -282,7 +314,7 @@ pub struct Tail {
     pub levels: [(u16, Ppt); 3],
     /// What each block contributes to the expected shortfall at 99 %, by id; they sum to it.
     pub contributions: Vec<(String, Ppt)>,
-    /// Expected loss after a first-loss reserve of so many bp.
+    /// Expected loss after a first-loss reserve of so many bp in place of the one there is.
     pub after_reserve: Vec<(u16, Ppt)>,
     /// P(loss > so many bp), falling.
     pub exceedance: Vec<(u16, Ppt)>,
@@ -293,10 +325,11 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Computes every figure.
+    /// Computes every figure of what a first-loss reserve of so many bp leaves to the holders.
     #[must_use]
-    pub fn of(model: &LossModel) -> Self {
-        let distribution = model.distribution();
+    pub fn of(model: &LossModel, reserve_bp: u16) -> Self {
+        let gross = model.distribution();
+        let distribution = gross.after(reserve_bp);
         let shortfall = |level| Ppt(distribution.expected_shortfall(level).to_ppt());
         let level = |level| (distribution.value_at_risk(level), shortfall(level));
         Self {
@@ -304,9 +337,9 @@ impl Tail {
             standard_deviation: Ppt(distribution.standard_deviation().to_ppt()),
             above_one_percent: Ppt(distribution.probability_above(SIGNIFICANT_LOSS_BP).to_ppt()),
             levels: Level::ALL.map(level),
-            contributions: contributions(model, &distribution),
+            contributions: contributions(model, &gross, &distribution),
             after_reserve: RESERVES_BP
-                .map(|bp| (bp, Ppt(distribution.expected_loss_after(bp).to_ppt())))
+                .map(|bp| (bp, Ppt(gross.expected_loss_after(bp).to_ppt())))
                 .to_vec(),
             exceedance: exceedance(&distribution),
             worst: distribution.worst(),
@@ -322,12 +355,23 @@ impl Tail {
     }
 }
 
-/// Contributions in whole ppt; what rounding leaves of the shortfall is the largest one's.
-fn contributions(model: &LossModel, distribution: &LossDistribution) -> Vec<(String, Ppt)> {
-    let shortfall = distribution.expected_shortfall(Level::P99).to_ppt();
-    let parts = model.shortfall_by_block(distribution, Level::P99);
+/// Contributions in whole ppt; what a reserve bears of the shortfall is taken off in proportion,
+/// and what rounding leaves is the largest one's.
+fn contributions(
+    model: &LossModel,
+    gross: &LossDistribution,
+    net: &LossDistribution,
+) -> Vec<(String, Ppt)> {
+    let before = gross.expected_shortfall(Level::P99).to_ppt();
+    let shortfall = net.expected_shortfall(Level::P99).to_ppt();
+    let left = |part: u64| {
+        let product = u128::from(part).saturating_mul(shortfall.into());
+        let part = product.checked_div(before.into()).unwrap_or(0);
+        Ppt(u64::try_from(part).unwrap_or(u64::MAX))
+    };
+    let parts = model.shortfall_by_block(gross, Level::P99);
     let mut parts: Vec<(String, Ppt)> =
-        parts.into_iter().map(|(id, part)| (id.to_string(), Ppt(part.to_ppt()))).collect();
+        parts.into_iter().map(|(id, part)| (id.to_string(), left(part.to_ppt()))).collect();
     let sum = parts.iter().fold(0_u64, |sum, (_, part)| sum.saturating_add(part.0));
     if let Some((_, largest)) = parts.iter_mut().max_by_key(|(_, part)| *part) {
         largest.0 = largest.0.saturating_add(shortfall).saturating_sub(sum);

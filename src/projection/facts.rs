@@ -29,6 +29,7 @@ impl ReadModel {
             self.incidents.entry((fact.chain_id, slash.incident)).or_insert(head.position);
         }
         self.lrt_folded(fact, chain, head);
+        self.message_folded(fact, chain, head);
         if head.position > self.written_to {
             self.write(fact, chain, head.position);
         }

@@ -107,6 +107,12 @@ fn detail(lrt: &LrtOpinion, tail: Option<&Tail>) -> Value {
         },
         "guardPpt": lrt.run.guard.0.to_string(),
         "redeemedPpt": lrt.run.redeemed.0.to_string(),
+        "firstLoss": lrt.first_loss.map(|reserve| json!({
+            "wei": reserve.wei.to_string(),
+            "bp": reserve.bp,
+            "level": reserve.level,
+            "bornePpt": reserve.borne.0.to_string(),
+        })),
         "slashingLossPpt": lrt.slashing_loss.0.to_string(),
         "lossWithoutRunPpt": lrt.loss_without_run.0.to_string(),
         "marketOverValuePpt": lrt.market_over_value.map(|ratio| ratio.0.to_string()),

@@ -3,6 +3,7 @@
 //! A projection decides nothing and reads nothing from the database: it writes down what the fold
 //! says after a fact. The rows of one run and the checkpoint they reach are committed together.
 
+mod attestations;
 mod copy;
 mod facts;
 pub mod feed;
@@ -29,6 +30,7 @@ pub struct ReadModel {
     incidents: BTreeMap<(ChainId, usize), u64>,
     /// The last rate written of each token.
     rates: BTreeMap<(ChainId, LrtId), U256>,
+    attestations: attestations::Open,
     /// The last block's row, which the end of an epoch in the same block may still take over.
     open_block: Option<(ChainId, BlockRef, CanonicalHead)>,
     /// Assessments written, and the last one of each entity.
@@ -57,6 +59,8 @@ struct Tables {
     lrt_rates: TableRows,
     lrt_assessments: TableRows,
     lrt_positions: TableRows,
+    attestations: TableRows,
+    attestation_standings: TableRows,
 }
 
 impl Tables {
@@ -113,10 +117,15 @@ impl Tables {
             lrt_rates: TableRows::new("lrt_rates", lrt::RATE_COLUMNS),
             lrt_assessments: TableRows::new("lrt_assessments", lrt::ASSESSMENT_COLUMNS),
             lrt_positions: TableRows::new("lrt_positions", lrt::POSITION_COLUMNS),
+            attestations: TableRows::new("attestations", attestations::COLUMNS),
+            attestation_standings: TableRows::new(
+                "attestation_standings",
+                "digest, position, standing",
+            ),
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 16] {
+    fn all(&mut self) -> [&mut TableRows; 18] {
         [
             &mut self.blocks,
             &mut self.entities,
@@ -134,13 +143,15 @@ impl Tables {
             &mut self.lrt_rates,
             &mut self.lrt_assessments,
             &mut self.lrt_positions,
+            &mut self.attestations,
+            &mut self.attestation_standings,
         ]
     }
 }
 
 impl ReadModel {
     /// Every table that is written here.
-    pub const TABLES: [&'static str; 16] = [
+    pub const TABLES: [&'static str; 18] = [
         "blocks",
         "entities",
         "assessments",
@@ -157,6 +168,8 @@ impl ReadModel {
         "lrt_rates",
         "lrt_assessments",
         "lrt_positions",
+        "attestations",
+        "attestation_standings",
     ];
 
     /// A read model that holds everything up to canonical position `written_to`.
@@ -165,6 +178,7 @@ impl ReadModel {
             entities: BTreeSet::new(),
             incidents: BTreeMap::new(),
             rates: BTreeMap::new(),
+            attestations: attestations::Open::new(),
             open_block: None,
             assessments: BTreeSet::new(),
             last_assessment: BTreeMap::new(),
@@ -201,12 +215,9 @@ impl ReadModel {
         Ok(())
     }
 
-    /// The row id of an entity: the first 63 bits of its key, so that it does not depend on what
-    /// else is in the log. The entity's row is written when it is first named.
+    /// The row id of an entity, whose row is written when it is first named.
     fn entity_id(&mut self, entity: RatedEntity, at: BlockRef, head: CanonicalHead) -> i64 {
-        let key = entity.key();
-        let id = key.iter().take(8).fold(0_u64, |id, byte| (id << 8) | u64::from(*byte));
-        let id = (id & i64::MAX.cast_unsigned()).cast_signed();
+        let id = row_id(&entity);
         if self.entities.insert(entity) && head.position > self.written_to {
             self.tables
                 .entities
@@ -256,4 +267,12 @@ impl ReadModel {
             .bytes(head.hash.as_slice())
             .end();
     }
+}
+
+/// The row id of an entity: the first 63 bits of its key, so that it does not depend on what else
+/// is in the log.
+fn row_id(entity: &RatedEntity) -> i64 {
+    let key = entity.key();
+    let id = key.iter().take(8).fold(0_u64, |id, byte| (id << 8) | u64::from(*byte));
+    (id & i64::MAX.cast_unsigned()).cast_signed()
 }

@@ -11,7 +11,7 @@ use super::ReadModel;
 
 pub(super) const ASSESSMENT_COLUMNS: &str = "hash, grade, not_rated_reason, score, \
     expected_loss_ppt, low_ppt, high_ppt, best_grade, worst_grade, conservative_grade, \
-    coverage_ppm, sufficiency_ppm, outlook, is_watch_negative, attribution, rationale";
+    coverage_ppm, sufficiency_ppm, outlook, is_watch_negative, attribution, rationale, blocks";
 pub(super) const POINT_COLUMNS: &str =
     "entity_id, position, block_number, block_time, assessment_hash, seq, word";
 pub(super) const ACTION_COLUMNS: &str = "storage_position, revision, entity_id, kind, from_grade, \
@@ -84,7 +84,10 @@ impl ReadModel {
                     .text(&attribution(rated).to_string());
             }
         }
-        row.text(&rationale.to_string()).end();
+        let rated = rating.verdict.as_ref().ok().filter(|_| rating.lrt.is_none());
+        let blocks =
+            rated.and_then(|rated| borsh::to_vec(&(rating.methodology, &rated.profile)).ok());
+        row.text(&rationale.to_string()).optional(blocks, |row, blocks| row.bytes(&blocks)).end();
     }
 
     /// Writes down a rating action that was appended at a storage position.

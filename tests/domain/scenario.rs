@@ -7,7 +7,9 @@ use assay_domain::grade::Grade;
 use assay_domain::loss_block::LossClass;
 use assay_domain::methodology::Methodology;
 use assay_domain::mitigation::Mitigant;
-use assay_domain::scenario::{Scenario, ScenarioError, Shock, StressSet, Targets, apply, effects};
+use assay_domain::scenario::{
+    Baseline, Scenario, ScenarioError, Shock, StressSet, Targets, apply, effects,
+};
 use assay_domain::sensitivity::Change;
 use assay_domain::state::ChainState;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
@@ -80,7 +82,8 @@ fn slash(operators: Targets<OperatorId>, share: Ppt) -> Scenario {
 fn lost(chain: &ChainState, scenario: &Scenario) -> Vec<(String, Option<u64>, Option<Grade>)> {
     let methodology = methodology();
     let stressed = apply(chain, CHAIN, scenario, &methodology).unwrap();
-    effects(chain, CHAIN, &stressed, &methodology)
+    let baseline = Baseline::of(chain, CHAIN, &methodology);
+    effects(chain, &baseline, &stressed, &methodology)
         .into_iter()
         .map(|effect| {
             let entity = effect.entity.kind.word().to_owned();

@@ -54,15 +54,15 @@ fn a_run_makes_losses_above_the_guard_worse_and_no_other() {
     let methodology = methodology();
     let profile = profile(Ppt(500_000_000_000));
     let run = Run { guard: Ppt(30_000_000_000), redeemed: Ppt(200_000_000_000) };
-    let plain = Tail::of(&loss_model(&profile, None, &methodology).unwrap());
-    let worse = Tail::of(&loss_model(&profile, Some(run), &methodology).unwrap());
+    let plain = Tail::of(&loss_model(&profile, None, &methodology).unwrap(), 0);
+    let worse = Tail::of(&loss_model(&profile, Some(run), &methodology).unwrap(), 0);
     assert!(worse.expected_loss > plain.expected_loss);
     let above = |tail: &Tail, bp: u16| tail.exceedance.iter().find(|one| one.0 == bp).unwrap().1;
     // Nothing changes up to the guard; a loss of half becomes 62.5 %.
     assert_eq!(above(&worse, 250), above(&plain, 250));
     assert!(above(&worse, 6_000) > above(&plain, 6_000));
     let all = Run { guard: Ppt::ONE, ..run };
-    assert_eq!(Tail::of(&loss_model(&profile, Some(all), &methodology).unwrap()), plain);
+    assert_eq!(Tail::of(&loss_model(&profile, Some(all), &methodology).unwrap(), 0), plain);
 }
 
 #[test]

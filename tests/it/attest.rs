@@ -44,7 +44,7 @@ fn block(number: u64) -> BlockRef {
     }
 }
 
-fn key(number: u8) -> PrivateKeySigner {
+pub(crate) fn key(number: u8) -> PrivateKeySigner {
     PrivateKeySigner::from_bytes(&B256::repeat_byte(number)).unwrap()
 }
 
@@ -159,7 +159,7 @@ fn signed(key: &PrivateKeySigner, message: Message) -> Document {
     signed_for(CHAIN, key, message)
 }
 
-fn signed_for(chain_id: u64, key: &PrivateKeySigner, message: Message) -> Document {
+pub(crate) fn signed_for(chain_id: u64, key: &PrivateKeySigner, message: Message) -> Document {
     let signer = key.address();
     let mut document = Document { chain_id, message, signer: Some(signer), signature: None };
     let signature = key.sign_hash_sync(&document.digest(signer)).unwrap();
@@ -294,6 +294,81 @@ async fn a_claim_ends_when_it_expires_is_revoked_or_its_signer_is_struck_off() {
         assert!(world.loss(set(), until).await >= unknown - unknown / 100, "way {way}");
         assay::verify::verify(&world.rater).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_api_tells_what_became_of_a_claim_as_of_any_position() {
+    let mut world = World::with_signers().await;
+    let done = world.says(2, third_party(slasher_is(SlasherKind::Immutable))).await.unwrap();
+    world
+        .says(4, claims(VerificationLevel::SelfClaim, slasher_is(SlasherKind::Eoa)))
+        .await
+        .unwrap();
+    world.finalize(30_000).await;
+    let pool = world.database.pool().await;
+    let ask = async |as_of: String| {
+        let query = format!(
+            "{{ entity(slug: \"{}\" {as_of}) {{ attestations {{ totalCount nodes {{ digest claim
+                standing level signer expiresAt details {{ name untrustedValue }}
+                subjects {{ slug }} position }} }} }} avs(address: \"{AVS}\") {{
+                attestations {{ totalCount }} }} }}",
+            set()
+        );
+        let text = assay_graphql::execute(&pool, &query, serde_json::json!({})).await;
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer.get("errors"), None, "{answer}");
+        assert_eq!(answer["data"]["avs"]["attestations"]["totalCount"], 2, "its AVS is concerned");
+        answer["data"]["entity"]["attestations"].clone()
+    };
+    let of = |page: &serde_json::Value, signer: u8| {
+        let signer = key(signer).address().to_checksum(None);
+        let mut found = page["nodes"].as_array().unwrap().iter();
+        found.find(|one| one["signer"] == signer).cloned().unwrap()
+    };
+    let now = ask(String::new()).await;
+    let third = of(&now, 2);
+    assert_eq!(third["digest"], done.digest.to_string());
+    assert_eq!(
+        (&third["claim"], &third["standing"]),
+        (&"SlasherProfileAttested".into(), &"VERIFIED".into())
+    );
+    assert_eq!(third["level"], "SIGNED_THIRD_PARTY");
+    let detail = serde_json::json!({ "name": "kind", "untrustedValue": "immutable" });
+    assert!(third["details"].as_array().unwrap().contains(&detail), "{third}");
+    assert_eq!(third["subjects"].as_array().unwrap().len(), 2, "the set and its AVS");
+    assert_eq!(of(&now, 4)["standing"], "CLAIMED");
+    let before = third["position"].as_str().unwrap().parse::<u64>().unwrap() - 1;
+    let then = ask(format!(", asOf: {{ position: \"{before}\" }}")).await;
+    assert!(then["totalCount"].as_i64().unwrap() < 2, "not before it counts");
+
+    // Taken back, struck off and re-admitted, said anew, expired.
+    let revoked = Revocation { attestation: done.digest, effective_block: 30_000 };
+    world.says(2, Message::Revocation(revoked)).await.unwrap();
+    let removed = SignerRemoval { signer: key(4).address(), effective_block: 30_000 };
+    world.says(1, Message::SignerRemoval(removed)).await.unwrap();
+    world.finalize(45_000).await;
+    let later = ask(String::new()).await;
+    assert_eq!(of(&later, 2)["standing"], "REVOKED");
+    assert_eq!(of(&later, 4)["standing"], "SIGNER_NOT_ENTITLED");
+    let again = SignerRegistration {
+        signer: key(4).address(),
+        level: VerificationLevel::SelfClaim,
+        affiliations: BTreeSet::new(),
+        effective_block: 45_000,
+    };
+    world.says(1, Message::SignerRegistration(again)).await.unwrap();
+    world.finalize(60_000).await;
+    let readmitted = ask(String::new()).await;
+    assert_eq!(of(&readmitted, 4)["standing"], "CLAIMED");
+    let counted = now["nodes"][0]["position"].as_str().unwrap();
+    let as_it_was = ask(format!(", asOf: {{ position: \"{counted}\" }}")).await;
+    assert_eq!(of(&as_it_was, 2)["standing"], "VERIFIED", "as of then it counted");
+    world.finalize(FINAL + 31 * 7_200).await;
+    assert_eq!(of(&ask(String::new()).await, 4)["standing"], "EXPIRED");
+    assay::verify::verify(&world.rater).await.unwrap();
+    // A restart writes nothing twice and nothing else.
+    rater(&world.store).catch_up().await.unwrap();
+    assay::verify::verify(&rater(&world.store)).await.unwrap();
 }
 
 #[tokio::test]

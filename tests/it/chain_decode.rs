@@ -6,6 +6,7 @@ use alloy::dyn_abi::{DynSolType, DynSolValue, Specifier};
 use alloy::json_abi::Event as AbiEvent;
 use alloy::primitives::{Address, B256, I256, U256, keccak256};
 use assay::chain::catalog::Catalog;
+use assay::chain::scripted::Emission;
 use assay::chain::{ChainLog, Contract, Contracts, DecodeError, Decoder, Topics};
 use assay_domain::event::Withdrawal;
 use assay_domain::{AvsId, Event, OperatorId, OperatorSetId, StakerId, StrategyId, UntrustedText};
@@ -46,18 +47,8 @@ fn emit(contract: Contract, declaration: &str, values: &[DynSolValue]) -> ChainL
 }
 
 pub(crate) fn encode(event: &AbiEvent, values: &[DynSolValue]) -> (Vec<B256>, Vec<u8>) {
-    let mut topics = vec![event.selector()];
-    let mut body = Vec::new();
-    for (input, value) in event.inputs.iter().zip(values) {
-        if !input.indexed {
-            body.push(value.clone());
-        } else if let Some(word) = value.as_word() {
-            topics.push(word);
-        } else {
-            topics.push(keccak256(value.abi_encode_packed()));
-        }
-    }
-    (topics, DynSolValue::Tuple(body).abi_encode_params())
+    let emission = Emission::new(Address::ZERO, event, values).unwrap();
+    (emission.topics.to_vec(), emission.data)
 }
 
 fn decode(log: ChainLog) -> Result<Event, DecodeError> {

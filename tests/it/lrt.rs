@@ -8,6 +8,7 @@ use alloy::json_abi;
 use alloy::primitives::{Address, B256, U256, address};
 use assay::chain::catalog::{Catalog, Declaration};
 use assay::chain::manifest::{ListedContract, Manifest};
+use assay::chain::scripted::Emission;
 use assay::chain::{ChainLog, Contract, Topics};
 use assay::event_store::Batch;
 use assay::rater::Rater;
@@ -28,28 +29,28 @@ use crate::chain_shared::shared;
 use crate::support;
 
 /// The first block of an epoch.
-const START: u64 = 22_500_000;
-const WAD: u64 = 1_000_000_000_000_000_000;
-const BEACON: Address = address!("beaC0eeEeeeeEEeEeEEEEeeEEeEeeeEeeEEBEaC0");
+pub(crate) const START: u64 = 22_500_000;
+pub(crate) const WAD: u64 = 1_000_000_000_000_000_000;
+pub(crate) const BEACON: Address = address!("beaC0eeEeeeeEEeEeEEEEeeEEeEeeeEeeEEBEaC0");
 const PROTOCOLS: [&str; 5] = ["etherfi", "kelp", "puffer", "renzo", "swell"];
 
-fn ether(milli: u64) -> U256 {
+pub(crate) fn ether(milli: u64) -> U256 {
     U256::from(milli) * U256::from(WAD / 1_000)
 }
 
-fn uint(value: U256) -> DynSolValue {
+pub(crate) fn uint(value: U256) -> DynSolValue {
     DynSolValue::Uint(value, 256)
 }
 
-fn number(value: u64, bits: usize) -> DynSolValue {
+pub(crate) fn number(value: u64, bits: usize) -> DynSolValue {
     DynSolValue::Uint(U256::from(value), bits)
 }
 
-fn who(address: Address) -> DynSolValue {
+pub(crate) fn who(address: Address) -> DynSolValue {
     DynSolValue::Address(address)
 }
 
-fn set(avs: Address, id: u64) -> DynSolValue {
+pub(crate) fn set(avs: Address, id: u64) -> DynSolValue {
     DynSolValue::Tuple(vec![who(avs), number(id, 32)])
 }
 
@@ -57,14 +58,14 @@ fn manifest(name: &str) -> &'static Manifest {
     Manifest::built_in().unwrap().iter().find(|one| one.name == name).unwrap()
 }
 
-fn token(name: &str) -> LrtId {
+pub(crate) fn token(name: &str) -> LrtId {
     manifest(name).token.unwrap()
 }
 
 /// A chain that contracts speak on, one block a log.
-struct Speaker {
-    block: u64,
-    facts: Vec<Fact>,
+pub(crate) struct Speaker {
+    pub(crate) block: u64,
+    pub(crate) facts: Vec<Fact>,
 }
 
 impl Speaker {
@@ -72,13 +73,12 @@ impl Speaker {
         Self { block: START, facts: Vec::new() }
     }
 
-    fn say(&mut self, address: Address, event: &json_abi::Event, values: &[DynSolValue]) {
-        let (topics, data) = encode(event, values);
+    fn say(&mut self, emission: Emission) {
         self.block += 1;
         let log = ChainLog {
-            address,
-            topics: Topics::new(&topics).unwrap(),
-            data,
+            address: emission.address,
+            topics: emission.topics,
+            data: emission.data,
             block_number: self.block,
             block_hash: B256::from(U256::from(self.block)),
             block_timestamp: None,
@@ -92,14 +92,12 @@ impl Speaker {
 
     /// An event of a protocol's contract, by its manifest.
     fn listed(&mut self, protocol: &str, contract: &str, event: &str, values: &[DynSolValue]) {
-        let found = manifest(protocol).contracts.iter().find(|one| one.name == contract).unwrap();
-        let listed = found.events.iter().find(|one| one.event.name == event);
-        let event = &listed.unwrap_or_else(|| panic!("{protocol} {contract} {event}")).event;
-        self.say(found.address, event, values);
+        let emission = manifest(protocol).emission(contract, event, values);
+        self.say(emission.unwrap_or_else(|| panic!("{protocol} {contract} {event}")));
     }
 
     /// An event of EigenLayer's own, in its newest form.
-    fn core(&mut self, contract: Contract, event: &str, values: &[DynSolValue]) {
+    pub(crate) fn core(&mut self, contract: Contract, event: &str, values: &[DynSolValue]) {
         let is_it = |one: &&Declaration| {
             one.contract == contract.name()
                 && one.event.name == event
@@ -107,10 +105,10 @@ impl Speaker {
         };
         let declared = Catalog::eigenlayer().declarations().iter().rfind(is_it);
         let event = &declared.unwrap_or_else(|| panic!("{event}")).event;
-        self.say(address_of(contract), event, values);
+        self.say(Emission::new(address_of(contract), event, values).unwrap());
     }
 
-    fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         let mut state = State::default();
         for fact in &self.facts {
             state.apply(fact).unwrap();
@@ -120,14 +118,14 @@ impl Speaker {
 }
 
 /// Two operators and three operator sets of two AVSs.
-struct World {
-    a: Address,
-    b: Address,
-    x: Address,
-    y: Address,
+pub(crate) struct World {
+    pub(crate) a: Address,
+    pub(crate) b: Address,
+    pub(crate) x: Address,
+    pub(crate) y: Address,
 }
 
-const WORLD: World = World {
+pub(crate) const WORLD: World = World {
     a: Address::repeat_byte(0xa1),
     b: Address::repeat_byte(0xb1),
     x: Address::repeat_byte(0xc1),
@@ -353,7 +351,7 @@ fn protocol(chain: &mut Speaker, name: &str) {
 }
 
 /// All five protocols, restaked with the same operators, one of which was slashed since.
-fn five() -> Speaker {
+pub(crate) fn five() -> Speaker {
     let mut chain = Speaker::new();
     operators(&mut chain);
     for name in PROTOCOLS {
@@ -364,7 +362,7 @@ fn five() -> Speaker {
     chain
 }
 
-fn methodology() -> Methodology {
+pub(crate) fn methodology() -> Methodology {
     Methodology::version_1().unwrap()
 }
 
@@ -475,7 +473,7 @@ fn the_distribution_of_a_token_adds_up() {
         let opinion = assess(&state.chains[&1], &entity, When::at(at), &methodology);
         let lrt = opinion.lrt.as_ref().unwrap();
         let model = loss_model(&opinion.profile, Some(lrt.run), &methodology).unwrap();
-        let tail = Tail::of(&model);
+        let tail = Tail::of(&model, 0);
         // The blocks sum to the mean of the distribution, but for the cap and a ppt a block.
         let blocks = opinion.profile.expected_loss().0;
         let mean = tail.expected_loss.0;
@@ -639,7 +637,7 @@ fn every_listed_event_is_declared_so_by_its_protocol_and_decodes() {
             let values: Vec<_> =
                 inputs.map(|input| sample(&input.resolve().unwrap(), &mut seed)).collect();
             let mut chain = Speaker::new();
-            chain.say(contract.address, &listed.event, &values);
+            chain.say(Emission::new(contract.address, &listed.event, &values).unwrap());
             let found = chain.facts[0].event.lrt();
             assert_eq!(found, Some(token(name)), "{}", listed.name);
             // Cut short or too long, it is refused.

@@ -33,6 +33,8 @@ mod oracle_nodes;
 mod oracle_proof;
 mod oracle_world;
 mod provisional;
+mod rewards;
 mod store;
 mod support;
 mod webhook;
+mod what_if;

@@ -188,8 +188,8 @@ pub struct Question {
     pub exit_cost: Ratio,
     /// Loss before an oracle has noticed.
     pub oracle_lag_loss: Ratio,
-    blocks: Vec<PositionBlock>,
-    factor: Factor,
+    pub(super) blocks: Vec<PositionBlock>,
+    pub(super) factor: Factor,
 }
 
 /// Reads a question from JSON.

@@ -6,11 +6,13 @@
 //! `scenarios` makes the losses. §2.11 has the model; the optimal weights may not be unique, the
 //! optimal risk is.
 
+mod from_book;
 pub mod input;
 pub mod pricing;
 mod scenarios;
 mod simplex;
 
+pub use from_book::Terms;
 pub use scenarios::{PositionBlock, PositionOutcome, SCENARIOS_MAX, ScenarioError, scenarios};
 
 use crate::ratio::{self, Ratio, RatioError};

@@ -85,6 +85,21 @@ impl LossDistribution {
         cells.filter(|(_, mass)| **mass > 0).map(|(cell, &m)| (cell, Probability::from_q127(m)))
     }
 
+    /// What a first-loss reserve of so many bp leaves: (L − d)⁺. Nothing is known of its parts.
+    pub fn after(&self, reserve_bp: u16) -> Self {
+        if reserve_bp == 0 {
+            return self.clone();
+        }
+        let mut cells = vec![0_u128; usize::from(CELLS) + 1];
+        for (loss, p) in self.losses() {
+            if let Some(cell) = cells.get_mut(usize::from(loss.saturating_sub(reserve_bp))) {
+                *cell += p.to_q127();
+            }
+        }
+        let reach = self.reach.saturating_sub(usize::from(reserve_bp));
+        Self { cells, reach, conditional: Vec::new() }
+    }
+
     /// The highest loss that is possible at all, bp.
     pub fn worst(&self) -> u16 {
         u16::try_from(self.reach).unwrap_or(CELLS)

@@ -48,6 +48,7 @@ impl ChainState {
         let sets: Vec<OperatorSetId> = self.operator_sets.keys().copied().collect();
         let mut live_avss = BTreeSet::new();
         let mut live_members = BTreeSet::new();
+        let mut staked = Vec::new();
         for set in sets {
             let stakes = self.known_stakes(set, block);
             let total =
@@ -57,6 +58,7 @@ impl ChainState {
                 let share = mul_div_floor(stake, one, total).unwrap_or(one);
                 let share = Ppt(share.try_into().unwrap_or(Ppt::ONE.0));
                 self.experience.shares_of_set.insert((operator, set), share);
+                staked.push(((operator, set), stake));
                 if is_above_dust(stake, total, &methodology.exposure) {
                     live_members.insert((operator, set));
                     live_avss.insert(set.avs);
@@ -64,10 +66,13 @@ impl ChainState {
             }
         }
         self.experience.end_epoch(epoch, &live_avss, &live_members, methodology);
+        let slot = methodology.clock.slot_seconds.values().next().copied().unwrap_or(12);
+        let ahead = block.saturating_sub(self.block_number).saturating_mul(slot);
+        self.rewards.end_epoch(epoch, self.time.saturating_add(ahead), staked);
     }
 
     /// Slashable stake of each member of a set, wei of ether, counting what has a known price.
-    fn known_stakes(&self, set: OperatorSetId, block: u64) -> Vec<(OperatorId, U256)> {
+    pub(crate) fn known_stakes(&self, set: OperatorSetId, block: u64) -> Vec<(OperatorId, U256)> {
         let Some(found) = self.operator_sets.get(&set) else { return Vec::new() };
         let strategies = std::iter::once(BEACON_CHAIN_ETH)
             .chain(self.registry.prices.keys().copied())

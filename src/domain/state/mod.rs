@@ -10,6 +10,7 @@ pub mod lrt;
 pub mod operator;
 pub mod operator_set;
 pub mod registry;
+pub mod rewards;
 pub mod slashing;
 pub mod staker;
 
@@ -77,6 +78,8 @@ pub struct ChainState {
     pub experience: experience::Experience,
     /// Who may attest, and what stands.
     pub registry: registry::Registry,
+    /// Rewards, and the stake that earned them.
+    pub rewards: rewards::Rewards,
     /// Whether any membership of an operator in a set is in the log.
     pub has_memberships: bool,
     /// Whether any strategy of a set is in the log.
@@ -197,6 +200,10 @@ impl ChainState {
             Event::AvsMetadataUriUpdated { avs, metadata_uri } => {
                 self.avss.entry(*avs).or_default().metadata_uri = Some(metadata_uri.clone());
             }
+            Event::RewardsSubmitted { .. }
+            | Event::OperatorDirectedRewardsSubmitted { .. }
+            | Event::OperatorSplitSet { .. }
+            | Event::DefaultOperatorSplitSet { .. } => self.rewards.apply(&fact.event),
             Event::Unmapped { .. } => self.unmapped_logs = self.unmapped_logs.saturating_add(1),
             _ => self.apply_allocation_manager(fact, at),
         }

@@ -59,6 +59,30 @@ pub struct Current<'a> {
     pub age_days: u64,
 }
 
+/// What became of a recorded claim, whether or not it has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stands {
+    /// A third party's, not about its own: it may move a rating either way.
+    Verified = 1,
+    /// The word of somebody concerned: it can only make a rating worse.
+    Claimed = 2,
+    /// Its signer said something newer on the same topic.
+    Superseded = 3,
+    /// Its signer took it back.
+    Revoked = 4,
+    /// Its signer is not registered for its level, or no more.
+    SignerNotEntitled = 5,
+}
+
+impl Stands {
+    /// Whether nothing that may still happen makes it count again.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Superseded | Self::Revoked)
+    }
+}
+
 /// Why a message does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotEntitled {
@@ -208,20 +232,44 @@ impl Registry {
 
     fn weigh<'a>(&self, signer: Address, held: &'a Standing, time: u64) -> Option<Current<'a>> {
         let Attestation { claim, level, observed_at, expires_at, .. } = &held.attestation;
+        let is_verified = self.is_verified(signer, &held.attestation)?;
+        (*expires_at > time).then(|| Current {
+            claim,
+            level: *level,
+            is_verified,
+            age_days: time.saturating_sub(*observed_at) / DAY_SECONDS,
+        })
+    }
+
+    /// Whether a claim may make a rating better; `None` if its signer may not say it.
+    fn is_verified(&self, signer: Address, said: &Attestation) -> Option<bool> {
         let registration = self.signers.get(&signer)?;
-        if *level > registration.level || *expires_at <= time {
+        if said.level > registration.level {
             return None;
         }
-        let is_own = claim
+        let is_own = said
+            .claim
             .parties()
             .iter()
             .any(|party| *party == signer || registration.affiliations.contains(party));
-        Some(Current {
-            claim,
-            level: *level,
-            is_verified: *level >= VerificationLevel::SignedThirdParty && !is_own,
-            age_days: time.saturating_sub(*observed_at) / DAY_SECONDS,
-        })
+        Some(said.level >= VerificationLevel::SignedThirdParty && !is_own)
+    }
+
+    /// What became of a claim; one that was never taken in has a signer who was not entitled.
+    pub fn stands(&self, digest: &B256) -> Stands {
+        let Some((topic, signer)) = self.places.get(digest) else {
+            return Stands::SignerNotEntitled;
+        };
+        let held = self.claims.get(topic).and_then(|claims| claims.get(signer));
+        match held {
+            None => Stands::Revoked,
+            Some(held) if held.digest != *digest => Stands::Superseded,
+            Some(held) => match self.is_verified(*signer, &held.attestation) {
+                None => Stands::SignerNotEntitled,
+                Some(true) => Stands::Verified,
+                Some(false) => Stands::Claimed,
+            },
+        }
     }
 
     /// Whether anything is attested at all.

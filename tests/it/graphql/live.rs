@@ -17,9 +17,13 @@ const NEWS: i64 = 400;
 
 /// Serves the API on a port of its own; the address.
 pub(crate) async fn serve(pool: &PgPool) -> String {
+    serve_as(pool, ApiConfig::default()).await
+}
+
+pub(crate) async fn serve_as(pool: &PgPool, config: ApiConfig) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = router(pool.clone(), ApiConfig::default());
+    let app = router(pool.clone(), config);
     tokio::spawn(assay_graphql::serve(listener, app, std::future::pending()));
     format!("http://{address}")
 }

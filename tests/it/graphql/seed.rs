@@ -158,6 +158,15 @@ const RECORD: &[&str] = &[
             CASE WHEN i = 2 THEN 999 END, 1000000000000000000
        FROM read_model.entities o, read_model.entities s, generate_series(1, 2) i
       WHERE o.kind = 1 AND o.chain_id = 1 AND s.kind = 3",
+    "INSERT INTO read_model.attestations
+     SELECT sha256(i::text::bytea), 10 * i, 1, 100 * i, 1711411200 + 14400 * i,
+            (SELECT array_agg(id) FROM read_model.entities WHERE kind = 1), 'UptimeAttested',
+            '[[\"uptime\", \"990000000000\"]]', i % 4, sha256('evidence'),
+            decode(repeat('51', 20), 'hex'), 1711411200, 100 * i, 1711411200 + 14400 * (i + 2)
+       FROM generate_series(1, 10) i",
+    "INSERT INTO read_model.attestation_standings
+     SELECT sha256(i::text::bytea), 10 * i, 1 + i % 2 FROM generate_series(1, 10) i
+     UNION ALL SELECT sha256('1'), 20, 4",
     "INSERT INTO read_model.publications
      SELECT 1, decode(repeat('0c', 20), 'hex'), e.key, a.seq, a.word,
             decode(repeat('88', 32), 'hex'), 2000 + a.seq,

@@ -12,7 +12,10 @@ use assay_domain::attestation::{
     SignerRegistration, SignerRemoval, SlasherKind,
 };
 use assay_domain::decimal::Ppt;
-use assay_domain::event::{RatingAction, RatingActionKind, SymbioticEntity, Withdrawal};
+use assay_domain::event::{
+    RatingAction, RatingActionKind, RewardedService, RewardsRule, RewardsSubmission,
+    SymbioticEntity, Withdrawal,
+};
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::operator_set::RecipientKind;
 use assay_domain::ruleset::{EvidenceKind, Rule, Ruleset};
@@ -151,6 +154,7 @@ fn examples() -> Vec<Event> {
     events.extend(liquid());
     events.extend(symbiotic());
     events.extend(beacon());
+    events.extend(rewards());
     events.extend(our_own());
     events.sort_by_key(|event| event.to_canonical_bytes()[0]);
     events
@@ -390,6 +394,42 @@ fn symbiotic() -> Vec<Event> {
             amount: v.amount(),
             is_shares: false,
         },
+    ]
+}
+
+fn rewards() -> Vec<Event> {
+    let v = &mut Values(160);
+    let set = OperatorSetId { avs: v.avs(), id: v.block() };
+    let submission = |v: &mut Values| RewardsSubmission {
+        submitter: v.address(),
+        nonce: v.amount(),
+        hash: v.hash(),
+        strategies: vec![(v.strategy(), v.small().into()), (v.strategy(), v.small().into())],
+        token: v.address(),
+        start_timestamp: v.block(),
+        duration: v.block(),
+    };
+    vec![
+        Event::RewardsSubmitted {
+            rule: RewardsRule::UniqueStake(set),
+            submission: submission(v),
+            amount: v.amount(),
+        },
+        Event::OperatorDirectedRewardsSubmitted {
+            service: RewardedService::Avs(v.avs()),
+            submission: submission(v),
+            operator_rewards: vec![(v.operator(), v.amount()), (v.operator(), v.amount())],
+            description: v.text(b"for \xff"),
+        },
+        Event::OperatorSplitSet {
+            caller: v.address(),
+            operator: v.operator(),
+            service: Some(RewardedService::OperatorSet(set)),
+            activated_at: v.block(),
+            old_bips: 1_000,
+            new_bips: 2_500,
+        },
+        Event::DefaultOperatorSplitSet { old_bips: 1_000, new_bips: 750 },
     ]
 }
 

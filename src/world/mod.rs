@@ -4,9 +4,19 @@
 //! here can be taken for a real operator. Names travel as `data:` metadata URIs, which say what
 //! they say without being fetched.
 
+mod lrt;
+
+use std::collections::BTreeMap;
+
+use alloy::dyn_abi::DynSolValue;
 use alloy::primitives::{Address, B256, U256, keccak256};
 use assay_domain::text::UntrustedText;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, StrategyId};
+
+use crate::chain::{
+    ChainLog, Contracts, DecodeError, Decoder, DeploymentError, Manifest, ManifestError,
+    parse_deployments,
+};
 
 /// The development chain: no wallet takes it for Ethereum.
 pub const CHAIN_ID: u64 = 31_337;
@@ -80,14 +90,39 @@ const ALLOCATIONS: [(u64, usize, usize, u32, u64); 16] = [
     (300, 2, 0, 0, 30),
 ];
 
+/// The made-up world cannot be told: a manifest has changed and the story has not.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// A manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The made-up chain has no deployment.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// A log is not the event it should be.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The story has an event that no manifest lists.
+    #[error("manifest {manifest} lists no {event} of {contract}")]
+    NotListed {
+        /// The manifest.
+        manifest: &'static str,
+        /// The contract.
+        contract: &'static str,
+        /// The event.
+        event: &'static str,
+    },
+}
+
 /// All facts of the year, in order. The last block is final.
-pub fn facts() -> Vec<Fact> {
-    let mut world = World::default();
+pub fn facts() -> Result<Vec<Fact>, WorldError> {
+    let mut world = World::new()?;
     world.found();
     for day in 2..=DAYS {
+        world.lrt_day(day)?;
         world.live(day);
     }
-    world.facts
+    Ok(world.facts)
 }
 
 /// An address of the made-up world.
@@ -113,17 +148,42 @@ fn ether(amount: u64) -> U256 {
 }
 
 /// The year so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct World {
     facts: Vec<Fact>,
     block: BlockRef,
     slashes: u64,
     /// What is left of each operator's stake, 1e-18, and of its allocations.
-    left: std::collections::BTreeMap<usize, u64>,
-    allocated: std::collections::BTreeMap<(usize, usize, u32), u64>,
+    left: BTreeMap<usize, u64>,
+    allocated: BTreeMap<(usize, usize, u32), u64>,
+    /// Wei in the pods of the tokens' restakers.
+    pods: BTreeMap<Address, U256>,
+    manifests: Vec<Manifest>,
+    decoder: Decoder,
 }
 
 impl World {
+    fn new() -> Result<Self, WorldError> {
+        let elsewhere =
+            |known: Address| Address::from_word(keccak256(format!("assay-demo {known}")));
+        let manifests = Manifest::made_up(CHAIN_ID, elsewhere)?;
+        let deployment = format!(
+            "[[deployment]]\nname = \"demo\"\nchain_id = {CHAIN_ID}\nstart_block = {BEGIN_BLOCK}"
+        );
+        let contracts = Contracts::new(CHAIN_ID, &parse_deployments(&deployment)?)?;
+        let decoder = Decoder::new(contracts.with_manifests(&manifests)?);
+        Ok(Self {
+            facts: Vec::new(),
+            block: BlockRef::default(),
+            slashes: 0,
+            left: BTreeMap::new(),
+            allocated: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            manifests,
+            decoder,
+        })
+    }
+
     /// Goes on to a block: what is said next is in it.
     fn at(&mut self, day: u64, block_of_day: u64) {
         let blocks = day * DAY_BLOCKS + block_of_day;
@@ -133,15 +193,51 @@ impl World {
     }
 
     fn say(&mut self, event: Event) {
-        let here = self.facts.iter().rev().take_while(|fact| fact.block == self.block).count();
         self.facts.push(Fact {
             chain_id: CHAIN_ID,
             block: self.block,
-            tx_hash: keccak256(format!("assay-demo tx {}", self.block.number)),
-            log_index: u32::try_from(here).unwrap_or(u32::MAX),
+            tx_hash: self.tx_hash(),
+            log_index: self.log_index(),
             emitter: address("contract", 0),
             event,
         });
+    }
+
+    /// A log of a protocol's contract, read as it is on mainnet.
+    fn emit(
+        &mut self,
+        manifest: &'static str,
+        contract: &'static str,
+        event: &'static str,
+        values: &[DynSolValue],
+    ) -> Result<(), WorldError> {
+        let not_listed = WorldError::NotListed { manifest, contract, event };
+        let found = self.manifests.iter().find(|one| one.name == manifest);
+        let Some(emission) = found.and_then(|found| found.emission(contract, event, values)) else {
+            return Err(not_listed);
+        };
+        let log = ChainLog {
+            address: emission.address,
+            topics: emission.topics,
+            data: emission.data,
+            block_number: self.block.number,
+            block_hash: self.block.hash,
+            block_timestamp: Some(self.block.timestamp),
+            tx_hash: self.tx_hash(),
+            log_index: self.log_index(),
+            removed: false,
+        };
+        self.facts.push(self.decoder.decode(log, self.block.timestamp)?.ok_or(not_listed)?);
+        Ok(())
+    }
+
+    fn tx_hash(&self) -> B256 {
+        keccak256(format!("assay-demo tx {}", self.block.number))
+    }
+
+    fn log_index(&self) -> u32 {
+        let here = self.facts.iter().rev().take_while(|fact| fact.block == self.block).count();
+        u32::try_from(here).unwrap_or(u32::MAX)
     }
 
     /// The first days: everybody appears.
@@ -292,10 +388,14 @@ impl World {
     /// Shares lost with a part of the magnitude: the operator's shares by now, in proportion.
     fn taken(&self, who: usize, before: u64, taken: u64) -> U256 {
         let held = self.facts.iter().fold(U256::ZERO, |held, fact| match &fact.event {
-            Event::OperatorSharesIncreased { operator: of, shares, .. } if *of == operator(who) => {
+            Event::OperatorSharesIncreased { operator: of, strategy, shares, .. }
+                if *of == operator(who) && strategy.0 == ETH =>
+            {
                 held + shares
             }
-            Event::OperatorSharesDecreased { operator: of, shares, .. } if *of == operator(who) => {
+            Event::OperatorSharesDecreased { operator: of, strategy, shares, .. }
+                if *of == operator(who) && strategy.0 == ETH =>
+            {
                 held - shares
             }
             _ => held,

@@ -1,0 +1,96 @@
+// A liquid restaking token looked through: who holds its ether, which sets can slash it, for whom.
+
+import { chart, figure, h, table } from "./dom.js";
+import { ether, nameOf, percent, percentOfBp, short, significant, strategyName } from "./format.js";
+import { badge } from "./charts.js";
+import { flow } from "./flow.js";
+import { to } from "./frame.js";
+
+export const BACKING = `fragment Backing on LrtBacking { nav seen unpricedStrategies slashingLossPpt lossWithoutRunPpt navGuardPpt
+  redeemedBeforePpt marketOverValuePpt lossDays worstWriteDownPpt
+  firstLoss { wei bp bornePpt }
+  reserve { status liabilities assets coveragePpt stalePpt }
+  liquidity { grade days wanted queued buffer escrowed staked delayDays isPaused }
+  lossDistribution { afterReserve { reserveBp expectedLossPpt } }
+  positions(first: 100) { totalCount nodes { place value strategy operatorAddress avsAddress operatorSetId
+    operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
+    operatorSet { slug kind address operatorSetId rating { label grade }
+      avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri } } } } } }`;
+
+const PLACES = {
+  UNALLOCATED: "promised to nobody", UNDELEGATED: "with no operator", EXITING: "leaving EigenLayer",
+  BUFFER: "set aside to redeem", UNSEEN: "stated, not seen",
+};
+
+const RESERVES = {
+  PROVEN: ["proven", "good"], BELOW_FULL: ["below 100 %", "bad"], INSUFFICIENT: ["insufficient", "bad"],
+  STALE: ["proof is stale", "bad"], ABSENT: ["not proven", "bad"],
+};
+
+const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
+
+/** What a node of the drawing is called, and where it leads. */
+function stop(entity, address, names, suffix = "") {
+  const own = names.get(address.toLowerCase());
+  return {
+    key: `${entity?.slug ?? address}`, name: own ? `${own}${suffix}` : entity ? nameOf(entity) : short(address),
+    path: entity && `/e/${entity.slug}`, grade: entity?.rating?.grade, label: entity?.rating?.label,
+  };
+}
+
+/** The way of one position: token, operator, operator set, AVS. */
+function way(position, token, names) {
+  const stops = [token];
+  if (position.operatorAddress) stops.push(stop(position.operator, position.operatorAddress, names));
+  if (position.avsAddress) {
+    const set = stop(position.operatorSet, position.avsAddress, names, ` · set ${position.operatorSetId}`);
+    stops.push({ ...set, key: `${set.key}#${position.operatorSetId}` });
+    stops.push(stop(position.operatorSet?.avs, position.avsAddress, names));
+  } else {
+    stops.push({ key: position.place, name: PLACES[position.place] });
+  }
+  return { value: Number(BigInt(position.value) / 10n ** 9n), stops };
+}
+
+export function lookThrough(entity, names) {
+  const { backing, rates } = entity;
+  const { positions, reserve, liquidity } = backing;
+  const token = { key: "token", name: names.get(entity.address.toLowerCase()) ?? nameOf(entity), grade: entity.rating?.grade, label: entity.rating?.label };
+  const share = (value) => `${significant(Number(BigInt(value) * 10n ** 6n / BigInt(backing.nav || 1)) / 1e4)} %`;
+  const slashable = positions.nodes.filter((one) => one.place === "SLASHABLE");
+  const sum = (lines) => lines.reduce((all, one) => all + BigInt(one.value), 0n);
+  const byOperator = Map.groupBy ? Map.groupBy(positions.nodes.filter((one) => one.operatorAddress), (one) => one.operatorAddress) : new Map();
+  const largest = [...byOperator].map(([address, lines]) => [address, sum(lines)]).sort(([, a], [, b]) => (a < b ? 1 : -1))[0];
+  const more = positions.totalCount > positions.nodes.length;
+  const sentence = ["Of ", figure(backing.nav, ether(backing.nav)), ", ", figure(backing.seen, ether(backing.seen)), " are seen in the log; operator sets can slash ", share(sum(slashable).toString()), " of all.",
+    largest && ` The largest operator, ${names.get(largest[0].toLowerCase()) ?? short(largest[0])}, holds ${share(largest[1].toString())}.`,
+    more && ` The ${positions.nodes.length} first of ${positions.totalCount} positions are drawn.`];
+  return h("section", null,
+    chart("Where it is", flow(positions.nodes.map((position) => way(position, token, names)), ["Token", "Operator", "Operator set", "AVS"]), sentence, table("Positions", [
+      ["Operator", (one) => one.operator ? [badge(one.operator.rating?.label ?? "–", one.operator.rating?.grade, "small"), " ", to(`/e/${one.operator.slug}`, nameOf(one.operator))] : one.operatorAddress ? short(one.operatorAddress) : "–"],
+      ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", to(`/e/${one.operatorSet.slug}`, nameOf(one.operatorSet))] : PLACES[one.place] ?? short(one.avsAddress)],
+      ["Of", (one) => one.strategy ? h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy)) : "–"],
+      ["Value", (one) => figure(one.value, ether(one.value)), "number"],
+      ["Share", (one) => share(one.value), "number"],
+    ], positions.nodes)),
+    backing.unpricedStrategies.length > 0 && h("p", { class: "note bad" }, "Held, and of no recorded price: ", backing.unpricedStrategies.map((one) => h("span", { class: "mono", title: one }, strategyName(one), " "))),
+    h("div", { class: "columns" },
+      h("section", null, h("h2", null, "What backs it"), h("dl", { class: "facts" },
+        fact("Reserve", h("span", { class: `tag ${RESERVES[reserve.status][1]}` }, RESERVES[reserve.status][0])),
+        reserve.coveragePpt && fact("Assets over liabilities", figure(reserve.coveragePpt, percent(reserve.coveragePpt))),
+        reserve.liabilities && fact("Owed to holders", figure(reserve.liabilities, ether(reserve.liabilities))),
+        fact("Proven to be there", figure(reserve.assets, ether(reserve.assets))),
+        rates.nodes[0] && fact("A token is worth", figure(rates.nodes[0].rate, `${significant(Number(BigInt(rates.nodes[0].rate) / 10n ** 9n) / 1e9)} ETH`)),
+        backing.marketOverValuePpt && fact("Market over value", figure(backing.marketOverValuePpt, percent(backing.marketOverValuePpt))),
+        backing.firstLoss && fact("Bears the first loss", [figure(backing.firstLoss.wei, ether(backing.firstLoss.wei)), ", ", figure(backing.firstLoss.bp, percentOfBp(backing.firstLoss.bp))]),
+        fact("Days with a loss so far", figure(backing.lossDays, backing.lossDays)),
+        fact("Largest write-down", figure(backing.worstWriteDownPpt, percent(backing.worstWriteDownPpt))))),
+      h("section", null, h("h2", null, "How fast it can be left"), h("dl", { class: "facts" },
+        fact("Liquidity, 1 best to 5", figure(liquidity.grade, liquidity.grade)),
+        fact("5 % of the supply takes", liquidity.isPaused ? "redemptions are stopped" : liquidity.days == null ? "nobody knows how long" : figure(liquidity.days, `${liquidity.days} days`)),
+        fact("In the queue", figure(liquidity.queued, ether(liquidity.queued))),
+        fact("Set aside", figure(liquidity.buffer, ether(liquidity.buffer))),
+        fact("Loss from slashing alone", figure(backing.slashingLossPpt, percent(backing.slashingLossPpt))),
+        fact("If nobody could run", figure(backing.lossWithoutRunPpt, percent(backing.lossWithoutRunPpt))),
+        backing.lossDistribution?.afterReserve.filter((one) => one.reserveBp > 0).map((one) => fact(["Behind a reserve of ", figure(one.reserveBp, percentOfBp(one.reserveBp))], figure(one.expectedLossPpt, percent(one.expectedLossPpt))))))));
+}

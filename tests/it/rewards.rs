@@ -1,0 +1,298 @@
+//! Rewards, from logs of the RewardsCoordinator's real ABI to what a position earns, and the
+//! frontier of positions that the log holds.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use alloy::dyn_abi::DynSolValue;
+use alloy::primitives::{Address, B256, U256};
+use assay::chain::Contract;
+use assay::event_store::Batch;
+use assay::rater::Rater;
+use assay::solver;
+use assay_domain::assess::positions::{Book, BookError, PositionId, Subject, book};
+use assay_domain::assess::{When, assess};
+use assay_domain::block::epoch_end;
+use assay_domain::decimal::{PPT_ONE, Ppt};
+use assay_domain::frontier::Terms;
+use assay_domain::frontier::pricing::{OptIn, Tail};
+use assay_domain::ratio::Ratio;
+use assay_domain::state::ChainState;
+use assay_domain::tail::loss_model;
+use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity};
+use serde_json::Value;
+
+use crate::lrt::{
+    BEACON, START, Speaker, WAD, WORLD, World, ether, five, methodology, number, set, token, uint,
+    who,
+};
+use crate::support;
+
+const PAID_IN: Address = Address::repeat_byte(0xea);
+const UNPRICED: Address = Address::repeat_byte(0xeb);
+const DAY: u64 = 86_400;
+/// A day that begins after the first epoch ended.
+const FROM: u64 = 20_215 * DAY;
+/// Epochs that end, of which stake is counted.
+const EPOCHS: u64 = 28;
+
+fn a() -> OperatorId {
+    OperatorId(WORLD.a)
+}
+
+fn b() -> OperatorId {
+    OperatorId(WORLD.b)
+}
+
+fn x1() -> OperatorSetId {
+    OperatorSetId { avs: AvsId(WORLD.x), id: 1 }
+}
+
+fn strategies() -> DynSolValue {
+    DynSolValue::Array(vec![DynSolValue::Tuple(vec![who(BEACON), number(WAD, 96)])])
+}
+
+fn hash() -> DynSolValue {
+    DynSolValue::FixedBytes(B256::repeat_byte(7), 32)
+}
+
+fn period(days: u64) -> [DynSolValue; 2] {
+    [number(FROM, 32), number(days * DAY, 32)]
+}
+
+/// `RewardsSubmission`.
+fn submission(token: Address, amount: U256, days: u64) -> DynSolValue {
+    let [start, duration] = period(days);
+    DynSolValue::Tuple(vec![strategies(), who(token), uint(amount), start, duration])
+}
+
+/// `OperatorDirectedRewardsSubmission`.
+fn directed(amounts: &[(OperatorId, U256)], days: u64) -> DynSolValue {
+    let [start, duration] = period(days);
+    let amount = |(operator, amount): &(OperatorId, U256)| {
+        DynSolValue::Tuple(vec![who(operator.0), uint(*amount)])
+    };
+    let amounts = DynSolValue::Array(amounts.iter().map(amount).collect());
+    let text = DynSolValue::String("for service".to_owned());
+    DynSolValue::Tuple(vec![strategies(), who(PAID_IN), amounts, start, duration, text])
+}
+
+/// The five protocols with stake at operators, and what sets pay for it.
+fn paid() -> Speaker {
+    let mut chain = five();
+    let World { a: first, b: second, x, .. } = WORLD;
+    let coordinator = Contract::RewardsCoordinator;
+    for (operator, shares) in [(first, 3_000_000), (second, 1_500_000)] {
+        let values =
+            [who(operator), who(Address::repeat_byte(0x99)), who(BEACON), uint(ether(shares))];
+        chain.core(Contract::DelegationManager, "OperatorSharesIncreased", &values);
+    }
+    let price = Event::PriceUpdated { asset: PAID_IN, price: ether(2_000) };
+    let fact = Fact { event: price, log_index: 1, ..chain.facts.last().unwrap().clone() };
+    chain.facts.push(fact);
+    // Fourteen days are within the window, all of them.
+    let amounts = [(a(), ether(2_800)), (b(), ether(1_400))];
+    chain.core(
+        coordinator,
+        "OperatorDirectedOperatorSetRewardsSubmissionCreated",
+        &[who(x), hash(), set(x, 1), number(1, 256), directed(&amounts, 14)],
+    );
+    // What AVS X names for A is for all of A's sets of X; it is in one.
+    chain.core(
+        coordinator,
+        "OperatorDirectedAVSRewardsSubmissionCreated",
+        &[who(x), who(x), hash(), number(2, 256), directed(&[(a(), ether(700))], 14)],
+    );
+    let unique = "UniqueStakeRewardsSubmissionCreated";
+    let all = submission(PAID_IN, ether(10_000), 14);
+    chain.core(coordinator, unique, &[who(x), hash(), set(x, 1), number(3, 256), all]);
+    // Nobody knows what this is worth.
+    let all = submission(UNPRICED, ether(9_000_000), 14);
+    let total = "TotalStakeRewardsSubmissionCreated";
+    chain.core(coordinator, total, &[who(x), hash(), set(x, 1), number(4, 256), all]);
+    // The protocol's own incentives are no position's.
+    let everyone = submission(PAID_IN, ether(5_000_000), 14);
+    let name = "RewardsSubmissionForAllEarnersCreated";
+    chain.core(coordinator, name, &[who(first), number(1, 256), hash(), everyone]);
+    let (now, before, after) = (number(FROM - 30 * DAY, 32), number(1_000, 16), number(2_000, 16));
+    let b_keeps = [who(second), who(second), set(x, 1), now, before, after];
+    chain.core(coordinator, "OperatorSetSplitBipsSet", &b_keeps);
+    chain
+}
+
+fn aged(chain: &Speaker) -> ChainState {
+    let mut state = chain.state();
+    let known = state.chains.get_mut(&1).unwrap();
+    for epoch in START / 7_200..START / 7_200 + EPOCHS {
+        known.end_epoch(epoch, &methodology());
+    }
+    known.clone()
+}
+
+fn when(chain: &ChainState) -> When {
+    let epoch = START / 7_200 + EPOCHS - 1;
+    let block = BlockRef { number: epoch_end(epoch), timestamp: chain.time, ..BlockRef::default() };
+    When::at(block)
+}
+
+fn held(chain: &ChainState, subject: Subject<'_>, opt_in: Option<PositionId>) -> Book {
+    book(chain, subject, opt_in, when(chain), &methodology()).unwrap()
+}
+
+#[test]
+fn a_position_earns_what_submissions_name_for_it_after_the_split_over_its_stake() {
+    let chain = aged(&paid());
+    let of = |operator: OperatorId| {
+        let entity = RatedEntity::operator(1, operator);
+        let found = held(&chain, Subject::Entity(&entity), None);
+        let position = found.positions.iter().find(|one| one.id == (operator, x1()));
+        position.unwrap().clone()
+    };
+    // A was slashed from 300 to 200 of 900; B has 200 of 1,000.
+    let stake_a = ether(3_000_000) * U256::from(200) / U256::from(900);
+    let stake_b = ether(1_500_000) * U256::from(200) / U256::from(1_000);
+    let by_rule = |own: U256| ether(10_000) * own / (stake_a + stake_b);
+    let (two, ten) = (U256::from(2), U256::from(10));
+    let own = (ether(2_800) + ether(700) + by_rule(stake_a)) * two;
+    let wei_a = of(a()).reward.wei;
+    assert!(wei_a.abs_diff(own * U256::from(9) / ten) < ten, "A keeps the default: {wei_a}");
+    let own = (ether(1_400) + by_rule(stake_b)) * two;
+    let wei_b = of(b()).reward.wei;
+    assert!(wei_b.abs_diff(own * U256::from(8) / ten) < ten, "B keeps 20 %: {wei_b}");
+    for (operator, stake, wei) in [(a(), stake_a, wei_a), (b(), stake_b, wei_b)] {
+        let found = of(operator);
+        assert_eq!(found.reward.stake_days, stake * U256::from(EPOCHS));
+        let yearly =
+            wei * U256::from(PPT_ONE) * U256::from(36_525) / (stake * U256::from(EPOCHS * 100));
+        assert_eq!(U256::from(found.reward.yearly.0), yearly);
+        assert_eq!(found.reward.unpriced.iter().copied().collect::<Vec<_>>(), [UNPRICED]);
+        assert!(!found.reward.is_of_set);
+    }
+}
+
+#[test]
+fn rewards_and_stake_behind_the_window_are_forgotten() {
+    let mut chain = aged(&paid());
+    let entity = RatedEntity::operator(1, a());
+    let before = held(&chain, Subject::Entity(&entity), None).positions;
+    for epoch in START / 7_200 + EPOCHS..START / 7_200 + EPOCHS + 15 * 28 {
+        chain.end_epoch(epoch, &methodology());
+    }
+    let after = held(&chain, Subject::Entity(&entity), None);
+    assert!(before.iter().any(|one| one.reward.yearly > Ppt::ZERO));
+    assert!(after.positions.iter().all(|one| one.reward.yearly == Ppt::ZERO));
+    let days = after.window.unwrap().days;
+    assert!((13 * 28..=14 * 28).contains(&days), "{days}");
+    let most = ether(3_000_000) * U256::from(days);
+    assert!(after.positions.iter().all(|one| one.reward.stake_days < most));
+}
+
+fn terms(opt_in: Option<(PositionId, Ppt)>) -> Terms {
+    let part = |text: &str| text.parse().unwrap();
+    Terms {
+        level: part("0.95"),
+        points: 5,
+        hurdle_rate: part("0.08"),
+        expense: part("0.2"),
+        exit_cost: part("0.01"),
+        oracle_lag_loss: part("0.005"),
+        opt_in,
+    }
+}
+
+#[test]
+fn the_frontier_of_a_token_is_certified_and_priced_by_its_rated_distribution() {
+    let chain = aged(&paid());
+    let entity = RatedEntity::lrt(1, token("renzo"));
+    // B is in two sets of X, and not yet in Y's.
+    let y7 = OperatorSetId { avs: AvsId(WORLD.y), id: 7 };
+    let more = ((b(), y7), Ppt(PPT_ONE / 50));
+    let found = held(&chain, Subject::Entity(&entity), Some(more.0));
+    assert_eq!(found.positions.len(), 5, "four held and one more");
+    let (question, step) = found.question(&terms(Some(more))).unwrap();
+    assert!(step <= 2_500, "{step}");
+    let weights = question.held.clone().unwrap();
+    let limits = question.problem.groups();
+    assert!(!limits.is_empty(), "what an operator has of the token limits its sets");
+    let highest = question.problem.highest_reward().unwrap();
+    assert!(highest > Ratio::ZERO);
+    let mut before = None;
+    for share in ["0", "1/2", "99/100"] {
+        let required = highest.times(share.parse().unwrap()).unwrap();
+        let (certificate, verified) = solver::solve(&question.problem, required).unwrap();
+        assert_eq!(question.problem.verify(required, &certificate).unwrap(), verified);
+        assert!(verified.gap <= "1/1000".parse().unwrap(), "{}", verified.gap);
+        assert!(before.is_none_or(|before| verified.risk >= before), "more reward, more risk");
+        before = Some(verified.bound);
+    }
+    // The premium rests on the very distribution that the rating publishes.
+    let opinion = assess(&chain, &entity, when(&chain), &methodology());
+    let run = Some(opinion.lrt.as_ref().unwrap().run);
+    let rated = Tail::of(&loss_model(&opinion.profile, run, &methodology()).unwrap()).unwrap();
+    assert_eq!(Tail::of(found.rated.as_ref().unwrap()).unwrap(), rated);
+    // One more set costs tail, and earns what Y's members earn: nothing.
+    let held = Tail::of(&question.portfolio(&weights).unwrap()).unwrap();
+    let (position, weight) = question.opt_in.unwrap();
+    let mut after = weights;
+    after[position] = after[position].plus(weight).unwrap();
+    let idle = after.last_mut().unwrap();
+    *idle = idle.minus(weight).unwrap();
+    let after = Tail::of(&question.portfolio(&after).unwrap()).unwrap();
+    let reward = question.rewards[position].times(weight).unwrap();
+    let opt_in = OptIn::new(&held, &after, reward, question.hurdle_rate).unwrap();
+    assert!(opt_in.hurdle > Ratio::ZERO && !opt_in.is_worth_it());
+}
+
+#[test]
+fn what_is_no_portfolio_is_refused_with_the_reason() {
+    let chain = aged(&paid());
+    let refused = |subject: Subject<'_>| {
+        book(&chain, subject, None, when(&chain), &methodology()).unwrap_err()
+    };
+    let avs = RatedEntity::avs(1, AvsId(WORLD.x));
+    assert_eq!(refused(Subject::Entity(&avs)), BookError::NotAHolder(avs));
+    let stranger = RatedEntity::operator(1, OperatorId(Address::repeat_byte(0x44)));
+    assert_eq!(refused(Subject::Entity(&stranger)), BookError::Empty);
+    let most = [((a(), x1()), Ppt(PPT_ONE)), ((b(), x1()), Ppt(1))];
+    assert_eq!(refused(Subject::Positions(&most)), BookError::MoreThanAll);
+    let nowhere = OperatorSetId { avs: AvsId(Address::ZERO), id: 1 };
+    let unknown = [((a(), nowhere), Ppt(1))];
+    assert_eq!(refused(Subject::Positions(&unknown)), BookError::UnknownSet(nowhere));
+}
+
+#[tokio::test]
+async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
+    let chain = paid();
+    let database = support::database().await;
+    let store = database.store().await;
+    let last = epoch_end(START / 7_200 + EPOCHS - 1);
+    let finalized = BlockRef {
+        number: last,
+        hash: B256::repeat_byte(0xff),
+        timestamp: 1_746_500_000 + (last - START) * 12,
+    };
+    let batch =
+        Batch { chain_id: 1, facts: chain.facts, finalized: Some(finalized), ..Batch::default() };
+    store.append(&batch).await.unwrap();
+    Rater::new(store, Arc::new(methodology())).catch_up().await.unwrap();
+    let ask = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_assay"))
+            .args(["--database-url", &database.url, "frontier", "--json", "--points", "3"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), output.stdout, errors)
+    };
+    let position = format!("{}@{}=40%", a(), x1());
+    let opt_in = format!("{}@{}=10%", b(), x1());
+    let (is_done, told, errors) = ask(&["--position", &position, "--opt-in", &opt_in]);
+    assert!(is_done, "{errors}");
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["frontier"].as_array().unwrap().len(), 3);
+    assert_eq!(told["log"]["positions"].as_array().unwrap().len(), 2);
+    assert!(told["log"]["positions"][0]["yearlyRewardPpt"].as_u64().unwrap() > 0);
+    assert!(told["portfolio"]["optIn"]["isWorthIt"].is_boolean());
+    let (is_done, _, errors) = ask(&["--of", "lrt-1-0x00"]);
+    assert!(!is_done && errors.contains("the log has no lrt-1-0x00"), "{errors}");
+}
