@@ -21,14 +21,14 @@ const TOKENS: [Token; 3] = [
 ];
 
 /// The day on which the tokens appear, and the days between two reports.
-const LRT_DAY: u64 = 240;
+const LRT_DAY: u64 = 300;
 const REPORT_DAYS: u64 = 7;
 
 /// From then on the second token's oracle counts less than its holders are owed.
-const UNDERCOVERED_FROM: u64 = 330;
+const UNDERCOVERED_FROM: u64 = 340;
 
 /// The third token's restaker buys shares of a strategy that nobody prices until it is attested.
-const UNPRICED_DAY: u64 = 310;
+pub(super) const UNPRICED_DAY: u64 = 325;
 
 /// The strategy that nobody prices at first.
 pub(super) fn unpriced() -> StrategyId {
