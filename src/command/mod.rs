@@ -5,6 +5,7 @@ mod attest;
 mod backtest;
 mod database;
 mod demo;
+mod failure;
 mod feed;
 mod frontier;
 mod import;
@@ -15,16 +16,19 @@ mod nodes;
 mod oracle;
 mod progress;
 mod query;
+mod read;
 mod run;
 mod story;
 mod stress;
 mod table;
 mod verify;
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub(crate) use failure::{VerificationFailed, exit_code};
 
 /// Credit ratings for Ethereum restaking that anyone can replay.
 #[derive(Debug, Parser)]
@@ -47,6 +51,26 @@ pub(crate) struct Args {
 enum Command {
     /// Rate the shipped mainnet slashing ledger, publish to a local chain, serve GraphQL.
     Demo(demo::DemoArgs),
+    /// Who is rated how; exit code 8 with --fail-below.
+    Ls(read::LsArgs),
+    /// One entity: rating, what drives it, what was said last, where it is published.
+    Show(read::ShowArgs),
+    /// Why a rating is what it is, and what would change it.
+    Explain(read::ExplainArgs),
+    /// How a rating moved; with --actions what was said.
+    History(read::HistoryArgs),
+    /// What changed between two points of the record.
+    Diff(read::DiffArgs),
+    /// Entities side by side.
+    Compare(read::CompareArgs),
+    /// Who holds a token's assets and who can slash them; exit code 8 if a policy is broken.
+    LookThrough(read::LookThroughArgs),
+    /// Who was slashed, of what, and how long it is still there.
+    Slashings(read::SlashingsArgs),
+    /// What is new, as JSON lines; resumes with --after.
+    Watch(read::WatchArgs),
+    /// A whole table, as CSV or JSON lines.
+    Export(read::ExportArgs),
     /// Follow a live chain: record, rate and serve, for as long as it runs.
     Run(run::RunArgs),
     /// Record a chain, and neither rate nor serve.
@@ -79,6 +103,16 @@ enum Command {
     Frontier(frontier::FrontierArgs),
     /// Print the GraphQL schema.
     Schema,
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print a page of the manual: `assay man ls | man -l -`.
+    Man {
+        /// Of this command [default: assay itself].
+        command: Option<String>,
+    },
 }
 
 /// Runs the command.
@@ -99,6 +133,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Stress(stress) => stress::run(&args.database, stress).await,
         Command::Methodology(found) => methodology::run(&args.database, found).await,
         Command::Frontier(frontier) => frontier::run(frontier),
+        Command::Ls(ls) => read::ls(&args.database, ls).await,
+        Command::Show(show) => read::show(&args.database, show).await,
+        Command::Explain(explain) => read::explain(&args.database, explain).await,
+        Command::History(history) => read::history(&args.database, history).await,
+        Command::Diff(diff) => read::diff(&args.database, diff).await,
+        Command::Compare(compare) => read::compare(&args.database, compare).await,
+        Command::LookThrough(token) => read::look_through(&args.database, token).await,
+        Command::Slashings(slashings) => read::slashings(&args.database, slashings).await,
+        Command::Watch(watch) => read::watch(&args.database, watch).await,
+        Command::Export(export) => read::export(&args.database, export).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "assay", &mut script);
+            write(&script)
+        }
+        Command::Man { command } => man(command.as_deref()),
         Command::Schema => {
             say(&assay_graphql::sdl());
             Ok(())
@@ -106,20 +156,35 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// Something was checked and found different: exit code 4.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct VerificationFailed(pub(crate) String);
-
-/// 4 where a check failed, 1 for every other error (2 is clap's).
-pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<VerificationFailed>() { ExitCode::from(4) } else { ExitCode::FAILURE }
+/// Results go to standard output; everything else to standard error.
+fn say(text: &str) {
+    let _said = write(format!("{}\n", text.trim_end()).as_bytes());
 }
 
-/// Results go to standard output; everything else to standard error.
-#[expect(clippy::print_stdout, reason = "the one place where results leave the program")]
-fn say(text: &str) {
-    println!("{}", text.trim_end());
+/// Writes a part of a result. A reader that has gone away has read enough: the program ends.
+fn write(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => Ok(written?),
+    }
+}
+
+/// Prints a page of the manual.
+fn man(name: Option<&str>) -> anyhow::Result<()> {
+    let mut all = Args::command();
+    all.build();
+    let command = match name {
+        None => all,
+        Some(name) => all.find_subcommand(name).cloned().ok_or_else(|| {
+            failure::Failure::NotFound(format!(
+                "there is no command {name}; `assay --help` lists them"
+            ))
+        })?,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    write(&page)
 }
 
 /// Returns when the user or the system asks the program to stop.
