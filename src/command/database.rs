@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use assay::cluster::{
-    Cluster, ClusterConfig, ClusterError, Durability, Install, default_data_dir,
-};
+use assay::cluster::{Cluster, ClusterConfig, ClusterError, Durability, Install, default_data_dir};
 use assay::db::{self, Database, Role};
 use assay::event_store::EventStore;
 use assay::rater::Rater;

@@ -5,6 +5,7 @@ mod attest;
 mod backtest;
 mod database;
 mod demo;
+mod doctor;
 mod failure;
 mod feed;
 mod frontier;
@@ -36,9 +37,12 @@ pub(crate) use failure::{VerificationFailed, exit_code};
     version,
     after_help = "Examples:\n  \
     assay demo --once                 rate the shipped mainnet ledger, show the ratings, stop\n  \
-    assay import logs.jsonl --chain-id 1\n  \
-    assay query graphql/operations/01-leaderboard.graphql\n  \
-    assay verify                      recompute every hash and every rating action"
+    assay demo --world                a made-up year with something on every page\n  \
+    assay ls sets --sort riskiest     who is rated how\n  \
+    assay explain avs-1-0x12b75d5e…   why, and what would change it\n  \
+    assay doctor                      whether everything is in order here\n\n\
+    Exit codes: 0 done, 1 failed, 2 not understood, 3 not found, 4 compared and different,\n\
+    5 unhealthy, 6 network, 7 database, 8 a limit is broken, 130 interrupted."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -50,6 +54,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Rate the shipped mainnet slashing ledger, publish to a local chain, serve GraphQL.
+    #[command(before_help = "Example: assay demo --world")]
     Demo(demo::DemoArgs),
     /// Who is rated how; exit code 8 with --fail-below.
     Ls(read::LsArgs),
@@ -71,44 +76,76 @@ enum Command {
     Watch(read::WatchArgs),
     /// A whole table, as CSV or JSON lines.
     Export(read::ExportArgs),
+    /// Whether everything is in order here, and what to do if not; exit code 5 if not.
+    Doctor(doctor::DoctorArgs),
+    /// Answer assistants over the Model Context Protocol, on standard input and output.
+    #[cfg(feature = "mcp")]
+    Mcp(read::McpArgs),
     /// Follow a live chain: record, rate and serve, for as long as it runs.
+    #[command(
+        before_help = "Example: assay run --rpc-url wss://node.example --listen 0.0.0.0:4747"
+    )]
     Run(run::RunArgs),
     /// Record a chain, and neither rate nor serve.
+    #[command(before_help = "Example: assay ingest --rpc-url https://node.example --once")]
     Ingest(ingest::IngestArgs),
     /// Append `eth_getLogs` objects, one a line (plain, gzip or zstd), or an Assay archive.
+    #[command(before_help = "Example: assay import logs.jsonl.zst --chain-id 1")]
     Import(import::ImportArgs),
     /// Answer a GraphQL query from the database, without a server.
+    #[command(
+        before_help = "Example: assay query graphql/operations/why.graphql --var slug=avs-1-0x…"
+    )]
     Query(query::QueryArgs),
     /// Recompute the chain of hashes and every rating action from position 1, and compare.
+    #[command(before_help = "Example: assay verify")]
     Verify(verify::VerifyArgs),
     /// Throw the read model away and write it anew from the log.
+    #[command(before_help = "Example: assay rebuild")]
     Rebuild,
     /// The oracle contract: deploy, sign, submit, rotate, stop, look after.
     #[command(subcommand)]
+    #[command(
+        before_help = "Example: assay oracle status --oracle 0x… --oracle-rpc-url https://node.example"
+    )]
     Oracle(oracle::OracleCommand),
     /// Sign a message (a claim, a registration), or record a signed one in the log.
+    #[command(
+        before_help = "Example: assay attest claim.json --sign --keystore key.json --password-file password"
+    )]
     Attest(attest::AttestArgs),
     /// The log in a file: all of it as Parquet, or a slice of a chain as it was told.
     #[command(subcommand)]
+    #[command(before_help = "Example: assay archive export log.parquet")]
     Archive(archive::ArchiveCommand),
     /// The exact loss distribution of blocks in a JSON file.
+    #[command(before_help = "Example: assay loss blocks.json --json")]
     Loss(loss::LossArgs),
     /// Walk the log forward: what was said before each slash, and how the forecasts did.
+    #[command(before_help = "Example: assay backtest --svg backtest.svg")]
     Backtest(backtest::BacktestArgs),
     /// What the ratings would be if something happened.
+    #[command(before_help = "Example: assay stress --slash 0x…=50%")]
     Stress(stress::StressArgs),
     /// Which methodology this is, and what another would have said.
+    #[command(before_help = "Example: assay methodology compare other.json")]
     Methodology(methodology::MethodologyArgs),
     /// The least tail risk for each reward, a premium, a hurdle, a lender's ceiling.
+    #[command(before_help = "Example: assay frontier candidates.json")]
     Frontier(frontier::FrontierArgs),
     /// Print the GraphQL schema.
+    #[command(before_help = "Example: assay schema > schema.graphql")]
     Schema,
     /// Print the completions of a shell.
+    #[command(
+        before_help = "Example: assay completions bash > ~/.local/share/bash-completion/completions/assay"
+    )]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
     },
-    /// Print a page of the manual: `assay man ls | man -l -`.
+    /// Print a page of the manual.
+    #[command(before_help = "Example: assay man ls | man -l -")]
     Man {
         /// Of this command [default: assay itself].
         command: Option<String>,
@@ -143,6 +180,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Slashings(slashings) => read::slashings(&args.database, slashings).await,
         Command::Watch(watch) => read::watch(&args.database, watch).await,
         Command::Export(export) => read::export(&args.database, export).await,
+        Command::Doctor(doctor) => doctor::run(&args.database, doctor).await,
+        #[cfg(feature = "mcp")]
+        Command::Mcp(mcp) => read::mcp(&args.database, mcp).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "assay", &mut script);

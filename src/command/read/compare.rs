@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::ReadArgs;
 use super::sheet::{Format, Sheet};
 use super::show::column_name;
-use super::text::{blocks_as_time, cause, clean_json, outlook, percent, percent_of_million, text};
+use super::text::{
+    blocks_as_time, cause, clean_json, outlook, percent, percent_of_million, recipient, text,
+};
 use crate::command::database::DatabaseArgs;
 use crate::command::say;
 
@@ -81,10 +83,7 @@ fn table(entities: &[Value]) -> Sheet {
         entity["profile"]["allocationDelayBlocks"].as_u64().map_or_else(String::new, blocks_as_time)
     });
     row("slashed goes", &|entity| match &entity["terms"] {
-        Value::Object(terms) if terms["redistributionRecipient"].is_null() => {
-            "to be burnt".to_owned()
-        }
-        Value::Object(terms) => format!("to {}", text(&terms["redistributionRecipient"])),
+        Value::Object(terms) => recipient(&terms["redistributionRecipient"], &entity["address"]),
         _ => String::new(),
     });
     row("slashes", &|entity| {

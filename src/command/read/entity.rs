@@ -35,7 +35,14 @@ impl Source {
             return Ok(found(&answer.data["entity"]));
         }
         let nodes = answer.data["entities"]["nodes"].as_array().cloned().unwrap_or_default();
-        let mut fitting = nodes.iter().map(found).filter(|one| one.slug.ends_with(end));
+        let mut fitting: Vec<Found> =
+            nodes.iter().map(found).filter(|one| one.slug.ends_with(end)).collect();
+        // An address means whoever lives there; its operator sets have it in their slugs too.
+        let is_set = |one: &Found| one.kind == "OPERATOR_SET";
+        if fitting.iter().filter(|one| !is_set(one)).count() == 1 {
+            fitting.retain(|one| !is_set(one));
+        }
+        let mut fitting = fitting.into_iter();
         match (fitting.next(), fitting.next()) {
             (Some(only), None) => Ok(only),
             (None, _) => Err(self.unknown(&name, as_of).await?.into()),

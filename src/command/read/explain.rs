@@ -61,12 +61,9 @@ fn story(entity: &Value) -> String {
         ("What would lower it", "lower"),
         ("What it rests on", "restsOn"),
     ] {
-        let lines: Vec<String> = why[list]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|line| format!("- {}", text(line)))
-            .collect();
+        let lines = why[list].as_array().into_iter().flatten();
+        let lines: Vec<String> =
+            lines.map(|line| format!("- {}", in_words(line, rating))).collect();
         if !lines.is_empty() {
             card.text(format!("\n{title}:\n{}", lines.join("\n")));
         }
@@ -108,6 +105,17 @@ fn story(entity: &Value) -> String {
     card.finish()
 }
 
+/// A sentence with the names of loss blocks in words.
+fn in_words(line: &Value, rating: &Value) -> String {
+    let mut line = text(line);
+    for one in rating["attribution"].as_array().into_iter().flatten() {
+        let id = text(&one["block"]);
+        let words = format!("{} {}", cause(&one["block"]), concerns(&one["block"]));
+        line = line.replace(&id, words.trim_end());
+    }
+    line
+}
+
 /// The loss blocks, the largest first; their points add up to the score.
 fn waterfall(rating: &Value) -> Sheet {
     let mut sheet = Sheet::new(&[
@@ -122,6 +130,8 @@ fn waterfall(rating: &Value) -> Sheet {
         "rests on",
     ]);
     let mut blocks: Vec<&Value> = rating["attribution"].as_array().into_iter().flatten().collect();
+    // A ceiling that does not bind adds nothing.
+    blocks.retain(|one| one["points"].as_i64() != Some(0) || !one["hazardPpt"].is_null());
     blocks.sort_by_key(|one| std::cmp::Reverse(one["points"].as_i64()));
     let points = |one: &Value| one["points"].as_i64().unwrap_or_default();
     let most = blocks.first().map_or(0, |one| points(one)).max(1);

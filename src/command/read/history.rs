@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::sheet::Sheet;
-use super::text::{block, main_driver, outlook, percent, percent_change, text, time, word};
+use super::text::{block, main_driver, outlook, percent, percent_change, signed, text, time, word};
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
 
@@ -103,9 +103,7 @@ fn actions(page: &Value) -> Sheet {
             word(&said["kind"]),
             grade(&said["fromGrade"]),
             grade(&said["toGrade"]),
-            said["notches"]
-                .as_i64()
-                .map_or_else(|| "–".to_owned(), |notches| format!("{notches:+}")),
+            said["notches"].as_i64().map_or_else(|| "–".to_owned(), signed),
             percent(&said["expectedLossPpt"]),
             super::text::moment(&text(&said["recordedAt"])),
             text(&said["seq"]),

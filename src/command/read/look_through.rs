@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::policy::Policy;
 use super::sheet::{Format, Sheet, name};
 use super::show::{Card, heading, rating_line};
-use super::text::{amount, blocks_as_time, own_name, percent, strategy, text, word};
+use super::text::{amount, blocks_as_time, own_name, percent, recipient, strategy, text, word};
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
 use crate::command::failure::Failure;
@@ -219,10 +219,12 @@ fn table(parts: &[Part], by: By) -> Sheet {
                 profile["allocationDelayBlocks"].as_u64().map_or_else(String::new, blocks_as_time),
                 if can_slash { By::Set.title(node) } else { String::new() },
                 text(&node["operatorSet"]["rating"]["label"]),
-                match node["operatorSet"]["terms"]["redistributionRecipient"].as_str() {
-                    Some(recipient) => format!("to {}", name(recipient)),
-                    None if can_slash => "burnt".to_owned(),
-                    None => String::new(),
+                match can_slash && !node["operatorSet"]["terms"].is_null() {
+                    true => recipient(
+                        &node["operatorSet"]["terms"]["redistributionRecipient"],
+                        &node["avsAddress"],
+                    ),
+                    false => String::new(),
                 },
                 if node["strategy"].is_null() {
                     String::new()

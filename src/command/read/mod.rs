@@ -9,6 +9,8 @@ mod export;
 mod history;
 mod look_through;
 mod ls;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod policy;
 mod sheet;
 mod show;
@@ -24,12 +26,15 @@ pub(super) use export::{ExportArgs, run as export};
 pub(super) use history::{HistoryArgs, run as history};
 pub(super) use look_through::{LookThroughArgs, run as look_through};
 pub(super) use ls::{LsArgs, run as ls};
+#[cfg(feature = "mcp")]
+pub(super) use mcp::{McpArgs, run as mcp};
+pub(super) use sheet::{Format, Sheet};
 pub(super) use show::{ShowArgs, run as show};
 pub(super) use slashings::{SlashingsArgs, run as slashings};
-pub(super) use source::{Answer, ServerArgs, Source};
+pub(super) use source::{ServerArgs, Source};
 pub(super) use watch::{WatchArgs, run as watch};
 
-pub(super) use text::clean;
+pub(super) use text::{cause, clean, group, short};
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,7 +43,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::database::DatabaseArgs;
-use sheet::{Format, Sheet};
+use source::Answer;
 
 /// What every command that reads takes.
 #[derive(Debug, Clone, Args)]

@@ -11,24 +11,26 @@ const GRADES: [&str; 5] = ["rating", "before", "after", "from", "to"];
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
+    /// For people.
     Text,
+    /// For spreadsheets.
     Csv,
 }
 
 /// A header and rows of it.
 #[derive(Debug, Clone)]
-pub(super) struct Sheet {
+pub(crate) struct Sheet {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Sheet {
-    pub(super) fn new(header: &[&str]) -> Self {
+    pub(crate) fn new(header: &[&str]) -> Self {
         Self { header: header.iter().map(|name| (*name).to_owned()).collect(), rows: Vec::new() }
     }
 
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
@@ -48,7 +50,7 @@ impl Sheet {
         self
     }
 
-    pub(super) fn write(&self, format: Format) -> String {
+    pub(crate) fn write(&self, format: Format) -> String {
         match format {
             Format::Text => self.text(),
             Format::Csv => self.csv(),

@@ -7,7 +7,7 @@ use super::sheet::Format;
 use super::sheet::Sheet;
 use super::text::{
     amount, block, blocks_as_time, cause, concerns, group, outlook, own_name, percent,
-    percent_of_million, short, strategy, text, time, word,
+    percent_of_million, recipient, short, strategy, text, time, word,
 };
 use super::{ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
@@ -157,13 +157,8 @@ fn facts(entity: &Value, card: &mut Card) {
     card.line("delegated", shares.join(", "));
     if let Some(terms) = entity.get("terms").filter(|terms| !terms.is_null()) {
         card.line("slasher", text(&terms["slasher"]));
-        card.line(
-            "slashed goes",
-            match terms["redistributionRecipient"].is_null() {
-                true => "to be burnt".to_owned(),
-                false => format!("to {}", text(&terms["redistributionRecipient"])),
-            },
-        );
+        let goes = recipient(&terms["redistributionRecipient"], &entity["address"]);
+        card.line("slashed goes", goes);
     }
     let backing = &entity["backing"];
     if !backing.is_null() {

@@ -5,7 +5,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::sheet::{Sheet, name};
-use super::text::{amount, block, blocks_as_time, own_name, percent_of_wad, strategy, text, time};
+use super::text::{
+    amount, block, blocks_as_time, own_name, percent_of_wad, recipient, strategy, text, time,
+};
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
 
@@ -93,10 +95,7 @@ fn table(data: &Value) -> Sheet {
                 ),
             },
             taken(slash),
-            match slash["redistributionRecipient"].as_str() {
-                Some(recipient) => format!("to {}", name(recipient)),
-                None => "burnt".to_owned(),
-            },
+            recipient(&slash["redistributionRecipient"], &slash["avsAddress"]),
             left(slash),
             words,
             name(&text(&slash["txHash"])),

@@ -63,6 +63,22 @@ pub(super) fn percent_change(before: &Value, after: &Value) -> String {
     if change == 0 { "0".to_owned() } else { format!("{sign}{} pp", rationale::percent(change)) }
 }
 
+/// A whole number with its sign.
+pub(super) fn signed(number: i64) -> String {
+    if number == 0 { "0".to_owned() } else { format!("{number:+}") }
+}
+
+/// Who gets what a set of an AVS slashes.
+pub(super) fn recipient(recipient: &Value, avs: &Value) -> String {
+    match recipient.as_str() {
+        None => "burnt".to_owned(),
+        Some(recipient) if avs.as_str().is_some_and(|avs| avs.eq_ignore_ascii_case(recipient)) => {
+            "to the AVS itself".to_owned()
+        }
+        Some(recipient) => format!("to {}", super::sheet::name(recipient)),
+    }
+}
+
 /// Parts per million as a percentage.
 pub(super) fn percent_of_million(value: &Value) -> String {
     match value.as_u64() {
@@ -182,7 +198,7 @@ pub(super) fn own_name(uri: &Value) -> Option<String> {
 }
 
 /// A loss block in words: its class, and what it concerns.
-pub(super) fn cause(block: &Value) -> String {
+pub(crate) fn cause(block: &Value) -> String {
     let block = text(block);
     let (class, rest) = block.split_once('|').unwrap_or((&block, ""));
     let words = match class {

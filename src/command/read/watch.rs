@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::time::{Instant, interval_at, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header::SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
@@ -183,6 +183,7 @@ impl Watch {
         mut socket: WebSocketStream<S>,
     ) -> anyhow::Result<Ended> {
         let mut was_live = false;
+        let mut heard_at = Instant::now();
         let mut pings = interval_at(Instant::now() + PING, PING);
         let mut answer = Some(json!({ "type": "connection_init" }));
         loop {
@@ -197,8 +198,9 @@ impl Watch {
                     answer = Some(json!({ "type": "ping" }));
                     continue;
                 }
-                heard = timeout(silence_max, socket.next()) => heard,
+                heard = timeout_at(heard_at + silence_max, socket.next()) => heard,
             };
+            heard_at = Instant::now();
             let text = match heard {
                 Ok(Some(Ok(Message::Text(text)))) => text,
                 Ok(Some(Ok(Message::Close(_))) | None) => {
@@ -216,6 +218,7 @@ impl Watch {
             let message: Value = serde_json::from_str(&text).unwrap_or_default();
             match message["type"].as_str() {
                 Some("connection_ack") => {
+                    was_live = true;
                     let variables = json!({ "after": self.place.to_string() });
                     let payload = json!({ "query": NEWS, "variables": variables });
                     answer = Some(json!({ "id": "1", "type": "subscribe", "payload": payload }));
@@ -226,7 +229,6 @@ impl Watch {
                     if let Some(error) = payload.pointer("/errors/0") {
                         return Err(self.source.refusal(error).into());
                     }
-                    was_live = true;
                     self.tell_one(&payload["data"]["news"]).await?;
                     if self.is_done() {
                         return Ok(Ended::Done);
@@ -242,7 +244,7 @@ impl Watch {
                         reason: "ended the subscription".to_owned(),
                     });
                 }
-                _ => was_live |= message["type"] == json!("pong"),
+                _ => {}
             }
         }
     }

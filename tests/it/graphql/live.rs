@@ -25,7 +25,7 @@ pub(crate) async fn serve(pool: &PgPool) -> String {
 }
 
 /// Says something about an operator, as the rater would.
-async fn say(pool: &PgPool, number: i64) {
+pub(crate) async fn say(pool: &PgPool, number: i64) {
     let mut transaction = pool.begin().await.unwrap();
     sqlx::query(
         "INSERT INTO read_model.rating_actions (storage_position, revision, entity_id, kind,

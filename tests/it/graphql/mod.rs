@@ -5,7 +5,7 @@ mod hostile;
 pub(crate) mod live;
 mod operations;
 mod pages;
-mod seed;
+pub(crate) mod seed;
 mod server;
 
 use serde_json::{Value, json};
