@@ -9,7 +9,8 @@ use super::ReadArgs;
 use super::sheet::{Format, Sheet};
 use super::show::column_name;
 use super::text::{
-    blocks_as_time, cause, clean_json, outlook, percent, percent_of_million, recipient, text,
+    blocks_as_time, cause, clean_json, grades, outlook, percent, percent_of_million, recipient,
+    text,
 };
 use crate::command::database::DatabaseArgs;
 use crate::command::say;
@@ -66,15 +67,7 @@ fn table(entities: &[Value]) -> Sheet {
     row("rating", &|entity| text(&entity["rating"]["label"]));
     row("not rated", &|entity| text(&entity["rating"]["notRatedReason"]));
     row("expected loss", &|entity| percent(&entity["rating"]["expectedLossPpt"]));
-    row("90 % interval", &|entity| {
-        let interval = &entity["rating"]["interval"];
-        match interval.is_null() {
-            true => String::new(),
-            false => {
-                format!("{} .. {}", text(&interval["bestGrade"]), text(&interval["worstGrade"]))
-            }
-        }
-    });
+    row("90 % interval", &|entity| grades(&entity["rating"]["interval"]));
     row("for lenders", &|entity| text(&entity["rating"]["conservativeGrade"]));
     row("outlook", &|entity| outlook(&entity["rating"]));
     row("90 days ago", &|entity| text(&entity["ratingBefore"]["label"]));

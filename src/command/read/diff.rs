@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::sheet::{Format, Sheet};
 use super::text::{
-    block, cause, concerns, outlook, percent, percent_change, percent_of_million, text, time,
+    block, cause, concerns, grades, outlook, percent, percent_change, percent_of_million, text,
+    time,
 };
 use super::{At, ServerArgs, Shown};
 use crate::command::database::DatabaseArgs;
@@ -58,14 +59,7 @@ fn changes(before: &Value, after: &Value) -> String {
     };
     let at =
         |rating: &Value| format!("block {}, {}", block(&rating["block"]), time(&rating["block"]));
-    let interval = |rating: &Value| match rating["interval"].is_null() {
-        true => "–".to_owned(),
-        false => format!(
-            "{} .. {}",
-            text(&rating["interval"]["bestGrade"]),
-            text(&rating["interval"]["worstGrade"])
-        ),
-    };
+    let interval = |rating: &Value| grades(&rating["interval"]);
     let score = |rating: &Value| {
         rating["score"].as_i64().map_or("–".to_owned(), |score| score.to_string())
     };

@@ -122,11 +122,11 @@ fn waterfall(rating: &Value) -> Sheet {
         "factor",
         "of",
         "points",
+        "expected loss",
         "",
         "hazard",
         "severity",
         "exposure",
-        "expected loss",
         "rests on",
     ]);
     let mut blocks: Vec<&Value> = rating["attribution"].as_array().into_iter().flatten().collect();
@@ -141,26 +141,27 @@ fn waterfall(rating: &Value) -> Sheet {
             cause(&one["block"]),
             concerns(&one["block"]),
             points(one).to_string(),
+            percent(&one["expectedLossPpt"]),
             "█".repeat(length),
             percent(&one["hazardPpt"]),
             percent(&one["severityPpt"]),
             percent(&one["exposurePpt"]),
-            percent(&one["expectedLossPpt"]),
             text(&one["provenance"]),
         ]);
     }
     let sum: i64 = blocks.iter().map(|one| points(one)).sum();
-    let dash = || "–".to_owned();
+    let none = String::new;
+    let loss = percent(&rating["expectedLossPpt"]);
     sheet.row([
         "sum".to_owned(),
-        String::new(),
+        none(),
         sum.to_string(),
-        String::new(),
-        dash(),
-        dash(),
-        dash(),
-        percent(&rating["expectedLossPpt"]),
-        String::new(),
+        loss,
+        none(),
+        none(),
+        none(),
+        none(),
+        none(),
     ]);
-    sheet.without_empty_columns()
+    sheet.without_empty_columns().narrowing()
 }

@@ -4,7 +4,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::sheet::Sheet;
-use super::text::{block, main_driver, outlook, percent, percent_change, signed, text, time, word};
+use super::text::{
+    block, grades, main_driver, outlook, percent, percent_change, signed, text, time, word,
+};
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
 
@@ -48,39 +50,33 @@ pub(crate) async fn run(database: &DatabaseArgs, args: HistoryArgs) -> anyhow::R
 fn assessments(page: &Value) -> Sheet {
     let mut sheet = Sheet::new(&[
         "when",
-        "block",
-        "position",
         "rating",
         "expected loss",
         "change",
-        "90 % interval",
         "outlook",
+        "90 % interval",
         "main driver",
+        "block",
+        "position",
     ]);
     let nodes = page["nodes"].as_array().map_or(&[][..], Vec::as_slice);
     for (index, rating) in nodes.iter().enumerate() {
         let before = nodes.get(index + 1).map(|before| &before["expectedLossPpt"]);
-        let interval = &rating["interval"];
         sheet.row([
             time(&rating["block"]),
-            block(&rating["block"]),
-            text(&rating["position"]),
             text(&rating["label"]),
             percent(&rating["expectedLossPpt"]),
             before.map_or_else(String::new, |before| {
                 percent_change(before, &rating["expectedLossPpt"])
             }),
-            match interval.is_null() {
-                true => "–".to_owned(),
-                false => {
-                    format!("{} .. {}", text(&interval["bestGrade"]), text(&interval["worstGrade"]))
-                }
-            },
             outlook(rating),
+            grades(&rating["interval"]),
             main_driver(&rating["attribution"]),
+            block(&rating["block"]),
+            text(&rating["position"]),
         ]);
     }
-    sheet
+    sheet.narrowing()
 }
 
 fn actions(page: &Value) -> Sheet {
@@ -109,5 +105,5 @@ fn actions(page: &Value) -> Sheet {
             text(&said["seq"]),
         ]);
     }
-    sheet
+    sheet.narrowing()
 }

@@ -233,7 +233,7 @@ fn table(parts: &[Part], by: By) -> Sheet {
                 },
             ]);
         }
-        return sheet.without_empty_columns();
+        return sheet.without_empty_columns().narrowing();
     }
     let title =
         by.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());

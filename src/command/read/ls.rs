@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::sheet::{Sheet, name};
 use super::text::{
-    blocks_as_time, group, main_driver, outlook, own_name, percent, percent_of_million, text,
+    blocks_as_time, grades, group, main_driver, outlook, own_name, percent, percent_of_million,
+    text,
 };
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
@@ -148,46 +149,40 @@ pub(crate) async fn run(database: &DatabaseArgs, args: LsArgs) -> anyhow::Result
 fn table(data: &Value) -> Sheet {
     let mut sheet = Sheet::new(&[
         "entity",
-        "calls itself",
         "rating",
         "expected loss",
-        "90 % interval",
         "outlook",
+        "calls itself",
+        "90 % interval",
         "90 days ago",
-        "coverage",
         "delay",
+        "coverage",
         "main driver",
     ]);
     for node in data["entities"]["nodes"].as_array().into_iter().flatten() {
         let rating = &node["rating"];
-        let interval = &rating["interval"];
         let uri = &node["profile"]["untrustedMetadataUri"];
         let uri = if uri.is_null() { &node["avsProfile"]["untrustedMetadataUri"] } else { uri };
         let is_rated = !rating["grade"].is_null();
         sheet.row([
             name(&text(&node["slug"])),
-            own_name(uri).unwrap_or_default(),
             if rating.is_null() { "–".to_owned() } else { text(&rating["label"]) },
             percent(&rating["expectedLossPpt"]),
-            match interval.is_null() {
-                true => "–".to_owned(),
-                false => {
-                    format!("{} .. {}", text(&interval["bestGrade"]), text(&interval["worstGrade"]))
-                }
-            },
             if is_rated { outlook(rating) } else { "–".to_owned() },
+            own_name(uri).unwrap_or_default(),
+            grades(&rating["interval"]),
             text(&node["ratingBefore"]["label"]),
-            percent_of_million(&rating["coveragePpm"]),
             match node["profile"]["allocationDelayBlocks"].as_u64() {
                 Some(0) => "none".to_owned(),
                 Some(blocks) => blocks_as_time(blocks),
                 None => String::new(),
             },
+            percent_of_million(&rating["coveragePpm"]),
             match is_rated {
                 true => main_driver(&rating["attribution"]),
                 false => text(&rating["notRatedReason"]),
             },
         ]);
     }
-    sheet.without_empty_columns()
+    sheet.without_empty_columns().narrowing()
 }

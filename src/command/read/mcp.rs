@@ -270,9 +270,11 @@ impl Assistant {
     async fn call(&self, tool: &str, asked: &Asked) -> anyhow::Result<Value> {
         let source = &*self.source;
         let as_of = source.as_of(&asked.at("at")?).await?;
-        if let "list_ratings" | "recent_actions" | "open_slashings" | "methodology" | "compare" =
-            tool
-        {
+        let is_of_many = matches!(
+            tool,
+            "list_ratings" | "recent_actions" | "open_slashings" | "methodology" | "compare"
+        );
+        if is_of_many {
             return self.of_many(tool, asked, as_of).await;
         }
         let found = source.find(asked.text("entity")?, &as_of).await?;

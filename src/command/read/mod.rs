@@ -34,7 +34,7 @@ pub(super) use slashings::{SlashingsArgs, run as slashings};
 pub(super) use source::{ServerArgs, Source};
 pub(super) use watch::{WatchArgs, run as watch};
 
-pub(super) use text::{cause, clean, group, short};
+pub(super) use text::{cause, clean, clean_json, group, short};
 
 use std::fmt;
 use std::str::FromStr;
@@ -217,6 +217,6 @@ mod tests {
         for wrong in ["", "block:", "block:x", "-1", "yesterday", "2026-13-01", "0xabc"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(read("").unwrap_err().contains("block:N"), true);
+        assert!(read("").unwrap_err().contains("block:N"));
     }
 }

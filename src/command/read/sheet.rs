@@ -9,6 +9,12 @@ use super::text::short;
 /// The columns whose cells are grades.
 const GRADES: [&str; 5] = ["rating", "before", "after", "from", "to"];
 
+/// Characters after which a cell may be wrapped.
+const WRAPPED_CHARS: usize = 28;
+
+/// What a column takes beside its cells.
+const BORDER_CHARS: usize = 3;
+
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -23,11 +29,14 @@ pub(crate) enum Format {
 pub(crate) struct Sheet {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// Columns that do not fit a terminal are left out, from the right.
+    is_narrowing: bool,
 }
 
 impl Sheet {
     pub(crate) fn new(header: &[&str]) -> Self {
-        Self { header: header.iter().map(|name| (*name).to_owned()).collect(), rows: Vec::new() }
+        let header = header.iter().map(|name| (*name).to_owned()).collect();
+        Self { header, rows: Vec::new(), is_narrowing: false }
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -37,6 +46,29 @@ impl Sheet {
     /// A row as wide as the header.
     pub(super) fn line(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
+    }
+
+    /// Leaves out, on a narrow terminal, the columns on the right: the most important come first.
+    pub(super) fn narrowing(mut self) -> Self {
+        self.is_narrowing = true;
+        self
+    }
+
+    /// How many columns fit a width when long cells are wrapped.
+    fn fitting(&self, width: usize) -> usize {
+        let mut left = width.saturating_sub(1);
+        let mut count = 0;
+        for (column, name) in self.header.iter().enumerate() {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            let longest = cells.chain([name.chars().count()]).max().unwrap_or_default();
+            let needed = longest.min(WRAPPED_CHARS) + BORDER_CHARS;
+            if needed > left {
+                break;
+            }
+            left -= needed;
+            count += 1;
+        }
+        count.max(2).min(self.header.len())
     }
 
     /// Leaves out a column in which no row says anything.
@@ -58,8 +90,16 @@ impl Sheet {
     }
 
     fn text(&self) -> String {
-        let header: Vec<&str> = self.header.iter().map(String::as_str).collect();
+        let mut header: Vec<&str> = self.header.iter().map(String::as_str).collect();
         let mut table = crate::command::table::table(&header);
+        if let Some(width) = table.width().filter(|_| self.is_narrowing && table.is_tty()) {
+            header.truncate(self.fitting(width.into()));
+            if header.len() < self.header.len() {
+                let left_out = self.header[header.len()..].join(", ");
+                eprintln!("Left out, for want of room: {left_out}; --json and --csv have all.");
+                table = crate::command::table::table(&header);
+            }
+        }
         let is_coloured = is_coloured();
         for row in &self.rows {
             table.add_row(row.iter().zip(&header).map(|(text, name)| {
@@ -109,6 +149,16 @@ fn colour(grade: &str) -> Option<Color> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_columns_are_shown_as_fit() {
+        let mut sheet = Sheet::new(&["entity", "rating", "why"]);
+        sheet.row(["x".repeat(24), "CCC+ (p)".to_owned(), "y".repeat(90)]);
+        // 1 + 27 + 11, and 31 more for the last, wrapped.
+        for (width, count) in [(10, 2), (39, 2), (69, 2), (70, 3), (200, 3)] {
+            assert_eq!(sheet.fitting(width), count, "{width}");
+        }
+    }
 
     #[test]
     fn csv_is_quoted_and_an_empty_column_is_left_out() {

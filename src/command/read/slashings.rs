@@ -62,15 +62,15 @@ pub(crate) async fn run(database: &DatabaseArgs, args: SlashingsArgs) -> anyhow:
 fn table(data: &Value) -> Sheet {
     let mut sheet = Sheet::new(&[
         "when",
-        "block",
         "operator",
-        "calls itself",
+        "time left",
         "rating",
-        "set",
         "taken",
         "goes",
-        "time left",
+        "calls itself",
+        "set",
         "slasher's words (untrusted)",
+        "block",
         "transaction",
     ]);
     for slash in data["slashings"]["nodes"].as_array().into_iter().flatten() {
@@ -82,26 +82,25 @@ fn table(data: &Value) -> Sheet {
                 Some(true) => format!("{} (not final)", time(&slash["block"])),
                 _ => time(&slash["block"]),
             },
-            block(&slash["block"]),
             name(operator["slug"].as_str().unwrap_or(&text(&slash["operatorAddress"]))),
-            own_name(&operator["profile"]["untrustedMetadataUri"]).unwrap_or_default(),
+            left(slash),
             text(&operator["rating"]["label"]),
-            match set["slug"].as_str() {
-                Some(slug) => name(slug),
-                None => format!(
-                    "{} set {}",
-                    name(&text(&slash["avsAddress"])),
-                    text(&slash["operatorSetId"])
-                ),
-            },
             taken(slash),
             recipient(&slash["redistributionRecipient"], &slash["avsAddress"]),
-            left(slash),
+            own_name(&operator["profile"]["untrustedMetadataUri"]).unwrap_or_default(),
+            match set["slug"].as_str() {
+                Some(slug) => name(slug),
+                None => {
+                    let avs = name(&text(&slash["avsAddress"]));
+                    format!("{avs} set {}", text(&slash["operatorSetId"]))
+                }
+            },
             words,
+            block(&slash["block"]),
             name(&text(&slash["txHash"])),
         ]);
     }
-    sheet.without_empty_columns()
+    sheet.without_empty_columns().narrowing()
 }
 
 /// How long what was slashed is still there.

@@ -100,10 +100,10 @@ impl Answer {
         }
     }
 
-    /// The rows of a list that is in several answers, in the first of them.
-    fn join(&mut self, list: &str, nodes: Vec<Value>) {
+    /// Puts a list that came in several pages in the place of its first.
+    fn join(&mut self, list: &str, whole: Value) {
         if let Some(found) = self.data.pointer_mut(list) {
-            found["nodes"] = Value::Array(nodes);
+            *found = whole;
         }
         let whole = json!({ "data": self.data, "extensions": { "assay": self.place } });
         self.body = whole.to_string();
@@ -111,9 +111,9 @@ impl Answer {
 }
 
 impl Source {
-    /// Asks a document. An answer with errors is an error.
-    pub(crate) async fn ask(&self, document: &str, variables: Value) -> anyhow::Result<Answer> {
-        let body = match self {
+    /// The whole response to a document, with its errors if it has any.
+    pub(crate) async fn execute(&self, document: &str, variables: Value) -> anyhow::Result<String> {
+        Ok(match self {
             Self::Local { pool, .. } => assay_graphql::execute(pool, document, variables).await,
             Self::Remote { client, base } => {
                 let asked = json!({ "query": document, "variables": variables });
@@ -125,7 +125,12 @@ impl Source {
                 let answered = request.send().await.map_err(|error| away(base, &error))?;
                 read(base, answered).await?
             }
-        };
+        })
+    }
+
+    /// Asks a document. An answer with errors is an error.
+    pub(crate) async fn ask(&self, document: &str, variables: Value) -> anyhow::Result<Answer> {
+        let body = self.execute(document, variables).await?;
         let mut response: Value = serde_json::from_str(&body).map_err(|_| {
             Failure::Network(format!("{} answers with something else than JSON", self.name()))
         })?;
@@ -147,26 +152,35 @@ impl Source {
         let page = |left: usize| json!(left.min(100));
         variables["first"] = page(limit);
         let mut answer = self.ask(document, variables.clone()).await?;
-        let rows = |answer: &Answer| answer.data.pointer(list).map(|list| list["nodes"].clone());
-        let next = |answer: &Answer| {
-            let info = answer.data.pointer(list).map(|list| list["pageInfo"].clone())?;
-            (info["hasNextPage"] == json!(true)).then(|| info["endCursor"].clone())
+        let page_of = |answer: &Answer| {
+            answer.data.pointer(list).cloned().filter(|page| page["nodes"].is_array())
         };
-        let Some(Value::Array(mut nodes)) = rows(&answer) else { return Ok(answer) };
-        let mut after = next(&answer);
-        let is_one = after.is_none() || nodes.len() >= limit;
-        while let Some(cursor) = after.filter(|_| nodes.len() < limit) {
-            variables["first"] = page(limit - nodes.len());
-            variables["after"] = cursor;
-            let more = self.ask(document, variables.clone()).await?;
-            match rows(&more) {
-                Some(Value::Array(more)) if !more.is_empty() => nodes.extend(more),
-                _ => break,
+        let Some(mut whole) = page_of(&answer) else { return Ok(answer) };
+        let mut is_one = true;
+        loop {
+            let count = whole["nodes"].as_array().map_or(0, Vec::len);
+            if whole["pageInfo"]["hasNextPage"] != json!(true) || count >= limit {
+                break;
             }
-            after = next(&more);
+            variables["first"] = page(limit - count);
+            variables["after"] = whole["pageInfo"]["endCursor"].take();
+            let Some(mut next) = page_of(&self.ask(document, variables.clone()).await?) else {
+                break;
+            };
+            let (Some(nodes), Value::Array(more)) =
+                (whole["nodes"].as_array_mut(), next["nodes"].take())
+            else {
+                break;
+            };
+            if more.is_empty() {
+                break;
+            }
+            nodes.extend(more);
+            whole["pageInfo"] = next["pageInfo"].take();
+            is_one = false;
         }
         if !is_one {
-            answer.join(list, nodes);
+            answer.join(list, whole);
         }
         Ok(answer)
     }

@@ -22,7 +22,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// The same JSON, with every character that could steer a terminal escaped as JSON does it.
-pub(super) fn clean_json(text: &str) -> String {
+pub(crate) fn clean_json(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
         if is_plain(character) || character == '\n' {
@@ -61,6 +61,14 @@ pub(super) fn percent_change(before: &Value, after: &Value) -> String {
     let change = u64::try_from((after - before).unsigned_abs()).unwrap_or(u64::MAX);
     let sign = if after < before { "−" } else { "+" };
     if change == 0 { "0".to_owned() } else { format!("{sign}{} pp", rationale::percent(change)) }
+}
+
+/// The grades at the ends of an interval.
+pub(super) fn grades(interval: &Value) -> String {
+    match interval.is_null() {
+        true => "–".to_owned(),
+        false => format!("{} .. {}", text(&interval["bestGrade"]), text(&interval["worstGrade"])),
+    }
 }
 
 /// A whole number with its sign.

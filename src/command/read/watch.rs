@@ -256,9 +256,11 @@ impl Watch {
         let kinds = &self.args.kinds;
         if kinds.is_empty() || kinds.iter().any(|kind| news["kind"] == json!(kind.word())) {
             let answer = self.source.ask(ABOUT, json!({ "id": news["id"] })).await?;
-            let mut line = news.clone();
-            line["about"] = answer.data["node"].clone();
-            let line = clean_json(&line.to_string());
+            // In this order for who reads along.
+            let line = clean_json(&format!(
+                r#"{{"position":{},"kind":{},"isReplay":{},"id":{},"about":{}}}"#,
+                news["position"], news["kind"], news["isReplay"], news["id"], answer.data["node"]
+            ));
             say(&line);
             if let Some(command) = &self.args.exec {
                 exec(command, &line)?;
