@@ -168,6 +168,17 @@ pub async fn connect(url: &str) -> Result<Database, ConnectError> {
     Ok(database)
 }
 
+/// A server, examined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// Its version, as it says.
+    pub version: String,
+    /// Its clock, seconds since 1970.
+    pub clock: i64,
+    /// Versions of the migrations that are not applied.
+    pub missing: Vec<i64>,
+}
+
 /// 14.0: the oldest major version that its makers still mended when this was written.
 const OLDEST_VERSION: u32 = 140_000;
 
@@ -204,6 +215,31 @@ impl Database {
         MIGRATIONS.run_direct(None, &mut connection, false).await?;
         connection.close().await?;
         Ok(())
+    }
+
+    /// What the server says of itself, its clock in seconds since 1970, and the migrations that
+    /// are not applied yet.
+    pub async fn examine(&self) -> Result<Examined, ConnectError> {
+        let mut connection = self.options.connect().await.map_err(|error| self.explain(&error))?;
+        let said: (String, i64, Option<String>) = sqlx::query_as(
+            "SELECT current_setting('server_version'), extract(epoch FROM now())::bigint,
+                    to_regclass('_sqlx_migrations')::text",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| self.explain(&error))?;
+        let (version, clock, table) = said;
+        let applied: Vec<i64> = match table {
+            None => Vec::new(),
+            Some(_) => sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+                .fetch_all(&mut connection)
+                .await
+                .map_err(|error| self.explain(&error))?,
+        };
+        let _closed = connection.close().await;
+        let missing = MIGRATIONS.iter().map(|one| one.version);
+        let missing = missing.filter(|version| !applied.contains(version)).collect();
+        Ok(Examined { version, clock, missing })
     }
 
     /// A pool whose every connection has the rights of `role` and no more.

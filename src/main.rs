@@ -6,13 +6,17 @@ use clap::Parser as _;
 
 mod command;
 
+/// What is told without `ASSAY_LOG`. A connection that is open when a private Postgres is stopped
+/// is no news.
+const TOLD: &str = "warn,sqlx_core::pool::connection=error";
+
 fn main() -> ExitCode {
     let args = command::Args::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("ASSAY_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(TOLD)),
         )
         .init();
     let runtime = match tokio::runtime::Runtime::new() {

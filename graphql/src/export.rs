@@ -476,23 +476,26 @@ impl Walk {
     }
 }
 
-/// A cell of RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe.
 fn cell(value: Option<&Value>, text: &mut String) {
-    let written = match value {
-        None | Some(Value::Null) => return,
-        Some(Value::String(found)) => {
-            let is_formula = found.starts_with(['=', '+', '-', '@', '\t', '\r']);
-            // Grades such as "AA-" begin with a letter; only a stranger's text begins so.
-            if is_formula { format!("'{found}") } else { found.clone() }
-        }
-        Some(other) => other.to_string(),
-    };
-    if written.contains([',', '"', '\r', '\n']) {
-        text.push('"');
-        text.push_str(&written.replace('"', "\"\""));
-        text.push('"');
+    match value {
+        None | Some(Value::Null) => {}
+        Some(Value::String(found)) => text.push_str(&csv_cell(found)),
+        Some(other) => text.push_str(&quoted(other.to_string())),
+    }
+}
+
+/// A cell of RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe.
+pub fn csv_cell(text: &str) -> String {
+    // Grades such as "AA-" begin with a letter; only a stranger's text begins so.
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    quoted(if is_formula { format!("'{text}") } else { text.to_owned() })
+}
+
+fn quoted(text: String) -> String {
+    if text.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
     } else {
-        text.push_str(&written);
+        text
     }
 }
 

@@ -47,6 +47,7 @@ mod transport;
 
 pub use error::ApiError;
 pub use execute::{AssaySchema, Backend, execute, schema, sdl};
+pub use export::csv_cell;
 pub use graphiql::OPERATIONS;
 pub use http::{ApiConfig, router};
 pub use limit::*;

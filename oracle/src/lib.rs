@@ -52,7 +52,7 @@ mod transmitter;
 pub use batch::{Batch, OracleId};
 pub use council::{Ballot, Council};
 #[cfg(feature = "publisher")]
-pub use key::{AttestationKey, GasKey, KeySpec, RatingSigner};
+pub use key::{AttestationKey, GasKey, KeySpec, RatingSigner, check_private};
 #[cfg(feature = "publisher")]
 pub use node::Node;
 #[cfg(feature = "publisher")]

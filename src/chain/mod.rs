@@ -4,7 +4,7 @@
 //!
 //! Read in this order: `deployment` (who emits), `chain_log`, `abi`, `mapping`, `events` and
 //! `decode` (what it means), `manifest`, `target` and `discovered` (contracts beside EigenLayer's),
-//! `catalog` (the names of everything else); `import` (files);
+//! `catalog` (the names of everything else); `import` (files); `probe` (what a node can do);
 //! `source` with `rpc_source` and `scripted`, `beacon` (whom to ask), `window`, `range`, `backfill` and
 //! `ingest` (the loop), `sink` (where it goes).
 
@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod manifest;
 mod mapping;
 pub mod nodes;
+pub mod probe;
 pub mod range;
 pub mod receipts;
 mod rewards;

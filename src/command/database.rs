@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use assay::cluster::{Cluster, ClusterConfig, Durability, Install};
+use assay::cluster::{Cluster, ClusterConfig, ClusterError, Durability, Install, default_data_dir};
 use assay::db::{self, Database, Role};
 use assay::event_store::EventStore;
 use assay::rater::Rater;
@@ -61,7 +61,31 @@ impl DatabaseArgs {
         self.open_with(if is_placed { Durability::Durable } else { Durability::Throwaway }).await
     }
 
+    /// Connects, and leaves the schema as it is.
+    pub(super) async fn connect(&self) -> anyhow::Result<(Database, Option<Cluster>)> {
+        self.connect_with(Durability::Durable).await
+    }
+
+    /// The directory of the private Postgres; nothing if the database is elsewhere.
+    pub(super) fn data_dir(&self) -> Option<Result<PathBuf, ClusterError>> {
+        match (&self.database_url, &self.data_dir) {
+            (Some(_), _) => None,
+            (None, Some(dir)) => Some(Ok(dir.clone())),
+            (None, None) => Some(default_data_dir()),
+        }
+    }
+
     async fn open_with(&self, durability: Durability) -> anyhow::Result<Open> {
+        let (database, cluster) = self.connect_with(durability).await?;
+        database.migrate().await.context("cannot bring the database schema up to date")?;
+        let known = self.known()?;
+        Ok(Open { database, known, _cluster: cluster })
+    }
+
+    async fn connect_with(
+        &self,
+        durability: Durability,
+    ) -> anyhow::Result<(Database, Option<Cluster>)> {
         let (url, cluster) = match &self.database_url {
             Some(url) => (url.clone(), None),
             None => {
@@ -79,10 +103,7 @@ impl DatabaseArgs {
                 (cluster.url(), Some(cluster))
             }
         };
-        let database = db::connect(&url).await?;
-        database.migrate().await.context("cannot bring the database schema up to date")?;
-        let known = self.known()?;
-        Ok(Open { database, known, _cluster: cluster })
+        Ok((db::connect(&url).await?, cluster))
     }
 }
 

@@ -5,6 +5,8 @@ mod attest;
 mod backtest;
 mod database;
 mod demo;
+mod doctor;
+mod failure;
 mod feed;
 mod frontier;
 mod import;
@@ -15,6 +17,7 @@ mod nodes;
 mod oracle;
 mod progress;
 mod query;
+mod read;
 mod run;
 mod serve;
 mod serving;
@@ -23,10 +26,12 @@ mod stress;
 mod table;
 mod verify;
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub(crate) use failure::{VerificationFailed, exit_code};
 
 /// Credit ratings for Ethereum restaking that anyone can replay.
 #[derive(Debug, Parser)]
@@ -34,9 +39,12 @@ use clap::{Parser, Subcommand};
     version,
     after_help = "Examples:\n  \
     assay demo --once                 rate the shipped mainnet ledger, show the ratings, stop\n  \
-    assay import logs.jsonl --chain-id 1\n  \
-    assay query graphql/operations/01-leaderboard.graphql\n  \
-    assay verify                      recompute every hash and every rating action"
+    assay demo --world                a made-up year with something on every page\n  \
+    assay ls sets --sort riskiest     who is rated how\n  \
+    assay explain avs-1-0x12b75d5e…   why, and what would change it\n  \
+    assay doctor                      whether everything is in order here\n\n\
+    Exit codes: 0 done, 1 failed, 2 not understood, 3 not found, 4 compared and different,\n\
+    5 unhealthy, 6 network, 7 database, 8 a limit is broken, 130 interrupted."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -48,41 +56,104 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Rate the shipped mainnet slashing ledger, publish to a local chain, serve GraphQL.
+    #[command(before_help = "Example: assay demo --world")]
     Demo(demo::DemoArgs),
+    /// Who is rated how; exit code 8 with --fail-below.
+    Ls(read::LsArgs),
+    /// One entity: rating, what drives it, what was said last, where it is published.
+    Show(read::ShowArgs),
+    /// Why a rating is what it is, and what would change it.
+    Explain(read::ExplainArgs),
+    /// How a rating moved; with --actions what was said.
+    History(read::HistoryArgs),
+    /// What changed between two points of the record.
+    Diff(read::DiffArgs),
+    /// Entities side by side.
+    Compare(read::CompareArgs),
+    /// Who holds a token's assets and who can slash them; exit code 8 if a policy is broken.
+    LookThrough(read::LookThroughArgs),
+    /// Who was slashed, of what, and how long it is still there.
+    Slashings(read::SlashingsArgs),
+    /// What is new, as JSON lines; resumes with --after.
+    Watch(read::WatchArgs),
+    /// A whole table, as CSV or JSON lines.
+    Export(read::ExportArgs),
+    /// Whether everything is in order here, and what to do if not; exit code 5 if not.
+    Doctor(doctor::DoctorArgs),
+    /// Answer assistants over the Model Context Protocol, on standard input and output.
+    #[cfg(feature = "mcp")]
+    Mcp(read::McpArgs),
     /// Follow a live chain: record, rate and serve, for as long as it runs.
+    #[command(
+        before_help = "Example: assay run --rpc-url wss://node.example --listen 0.0.0.0:4747"
+    )]
     Run(run::RunArgs),
     /// Serve a database that another process writes: GraphQL and the dashboard, read only.
     Serve(serve::ServeArgs),
     /// Record a chain, and neither rate nor serve.
+    #[command(before_help = "Example: assay ingest --rpc-url https://node.example --once")]
     Ingest(ingest::IngestArgs),
     /// Append `eth_getLogs` objects, one a line (plain, gzip or zstd), or an Assay archive.
+    #[command(before_help = "Example: assay import logs.jsonl.zst --chain-id 1")]
     Import(import::ImportArgs),
     /// Answer a GraphQL query from the database, without a server.
+    #[command(
+        before_help = "Example: assay query graphql/operations/why.graphql --var slug=avs-1-0x…"
+    )]
     Query(query::QueryArgs),
     /// Recompute the chain of hashes and every rating action from position 1, and compare.
+    #[command(before_help = "Example: assay verify")]
     Verify(verify::VerifyArgs),
     /// Throw the read model away and write it anew from the log.
+    #[command(before_help = "Example: assay rebuild")]
     Rebuild,
     /// The oracle contract: deploy, sign, submit, rotate, stop, look after.
     #[command(subcommand)]
+    #[command(
+        before_help = "Example: assay oracle status --oracle 0x… --oracle-rpc-url https://node.example"
+    )]
     Oracle(oracle::OracleCommand),
     /// Sign a message (a claim, a registration), or record a signed one in the log.
+    #[command(
+        before_help = "Example: assay attest claim.json --sign --keystore key.json --password-file password"
+    )]
     Attest(attest::AttestArgs),
     /// The log in a file: all of it as Parquet, or a slice of a chain as it was told.
     #[command(subcommand)]
+    #[command(before_help = "Example: assay archive export log.parquet")]
     Archive(archive::ArchiveCommand),
     /// The exact loss distribution of blocks in a JSON file.
+    #[command(before_help = "Example: assay loss blocks.json --json")]
     Loss(loss::LossArgs),
     /// Walk the log forward: what was said before each slash, and how the forecasts did.
+    #[command(before_help = "Example: assay backtest --svg backtest.svg")]
     Backtest(backtest::BacktestArgs),
     /// What the ratings would be if something happened.
+    #[command(before_help = "Example: assay stress --slash 0x…=50%")]
     Stress(stress::StressArgs),
     /// Which methodology this is, and what another would have said.
+    #[command(before_help = "Example: assay methodology compare other.json")]
     Methodology(methodology::MethodologyArgs),
     /// The least tail risk for each reward, a premium, a hurdle, a lender's ceiling.
+    #[command(before_help = "Example: assay frontier candidates.json")]
     Frontier(frontier::FrontierArgs),
     /// Print the GraphQL schema.
+    #[command(before_help = "Example: assay schema > schema.graphql")]
     Schema,
+    /// Print the completions of a shell.
+    #[command(
+        before_help = "Example: assay completions bash > ~/.local/share/bash-completion/completions/assay"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print a page of the manual.
+    #[command(before_help = "Example: assay man ls | man -l -")]
+    Man {
+        /// Of this command [default: assay itself].
+        command: Option<String>,
+    },
 }
 
 /// Runs the command.
@@ -104,6 +175,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Stress(stress) => stress::run(&args.database, stress).await,
         Command::Methodology(found) => methodology::run(&args.database, found).await,
         Command::Frontier(frontier) => frontier::run(&args.database, frontier).await,
+        Command::Ls(ls) => read::ls(&args.database, ls).await,
+        Command::Show(show) => read::show(&args.database, show).await,
+        Command::Explain(explain) => read::explain(&args.database, explain).await,
+        Command::History(history) => read::history(&args.database, history).await,
+        Command::Diff(diff) => read::diff(&args.database, diff).await,
+        Command::Compare(compare) => read::compare(&args.database, compare).await,
+        Command::LookThrough(token) => read::look_through(&args.database, token).await,
+        Command::Slashings(slashings) => read::slashings(&args.database, slashings).await,
+        Command::Watch(watch) => read::watch(&args.database, watch).await,
+        Command::Export(export) => read::export(&args.database, export).await,
+        Command::Doctor(doctor) => doctor::run(&args.database, doctor).await,
+        #[cfg(feature = "mcp")]
+        Command::Mcp(mcp) => read::mcp(&args.database, mcp).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "assay", &mut script);
+            write(&script)
+        }
+        Command::Man { command } => man(command.as_deref()),
         Command::Schema => {
             say(&assay_graphql::sdl());
             Ok(())
@@ -111,20 +201,35 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// Something was checked and found different: exit code 4.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct VerificationFailed(pub(crate) String);
-
-/// 4 where a check failed, 1 for every other error (2 is clap's).
-pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<VerificationFailed>() { ExitCode::from(4) } else { ExitCode::FAILURE }
+/// Results go to standard output; everything else to standard error.
+fn say(text: &str) {
+    let _said = write(format!("{}\n", text.trim_end()).as_bytes());
 }
 
-/// Results go to standard output; everything else to standard error.
-#[expect(clippy::print_stdout, reason = "the one place where results leave the program")]
-fn say(text: &str) {
-    println!("{}", text.trim_end());
+/// Writes a part of a result. A reader that has gone away has read enough: the program ends.
+fn write(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => Ok(written?),
+    }
+}
+
+/// Prints a page of the manual.
+fn man(name: Option<&str>) -> anyhow::Result<()> {
+    let mut all = Args::command();
+    all.build();
+    let command = match name {
+        None => all,
+        Some(name) => all.find_subcommand(name).cloned().ok_or_else(|| {
+            failure::Failure::NotFound(format!(
+                "there is no command {name}; `assay --help` lists them"
+            ))
+        })?,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    write(&page)
 }
 
 /// Returns when the user or the system asks the program to stop.

@@ -1,4 +1,4 @@
-//! `assay query`: GraphQL from the database, without a server.
+//! `assay query`: GraphQL from the database, without a server, or from one.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use sqlx::PgPool;
 
 use super::database::DatabaseArgs;
+use super::read::{ServerArgs, clean_json};
 
 #[derive(Debug, Args)]
 pub(super) struct QueryArgs {
@@ -17,6 +18,8 @@ pub(super) struct QueryArgs {
     /// A variable; the value is JSON, or else a string.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, Value)>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: QueryArgs) -> anyhow::Result<()> {
@@ -27,12 +30,10 @@ pub(super) async fn run(database: &DatabaseArgs, args: QueryArgs) -> anyhow::Res
     } else {
         super::read_file(&args.file)?
     };
-    let open = database.open().await?;
+    let source = args.server.open(database).await?;
     let variables: Map<String, Value> = args.variables.into_iter().collect();
-    let simulator = Some(open.simulator().await?);
-    let backend = assay_graphql::Backend { pool: open.reader().await?, simulator };
-    let answer = assay_graphql::execute(backend, &document, Value::Object(variables)).await;
-    super::say(&answer);
+    let answer = source.execute(&document, Value::Object(variables)).await?;
+    super::say(&clean_json(&answer));
     let answer: Value = serde_json::from_str(&answer)?;
     match answer.get("errors") {
         Some(_) => anyhow::bail!("the query has errors; they are in the answer"),

@@ -8,6 +8,7 @@ use assay_domain::rationale::percent;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use super::read::{cause, group, short};
 use super::say;
 use super::table::table;
 
@@ -82,7 +83,7 @@ fn row(node: &Value) -> Option<Row> {
         .into_iter()
         .flatten()
         .max_by_key(|line| line["points"].as_i64())
-        .map_or_else(String::new, |line| cause(&text(&line["block"])));
+        .map_or_else(String::new, |line| cause(&line["block"]));
     Some(Row {
         slug: text(&node["slug"]),
         kind: text(&node["kind"]),
@@ -103,21 +104,6 @@ fn row(node: &Value) -> Option<Row> {
             .map(text)
             .collect(),
     })
-}
-
-/// The class of a block, in words short enough for a table.
-fn cause(block: &str) -> String {
-    let words = match block.split_once('|').map_or(block, |(class, _)| class) {
-        "C1" | "C1w" => "signing faults",
-        "C2" => "liveness slashes",
-        "C3" => "slasher bugs",
-        "C4" => "slasher authority",
-        "C5" => "profitable corruption",
-        "C7" => "platform contracts",
-        _ if block == "cap|default_event" => "default",
-        _ => return block.to_owned(),
-    };
-    words.to_owned()
 }
 
 /// Prints the ratings around the slash, and the warning before it.
@@ -273,27 +259,4 @@ async fn slashed_later(pool: &PgPool) -> anyhow::Result<Vec<(String, u64)>> {
         .collect();
     slashed.sort_by_key(|(_, block)| *block);
     Ok(slashed)
-}
-
-/// `operator-set-1-0x12b75d5e…-0` for a slug.
-fn short(slug: &str) -> String {
-    match slug.find("0x") {
-        Some(start) if slug.len() >= start + 42 => {
-            format!("{}…{}", &slug[..start + 10], &slug[start + 42..])
-        }
-        _ => slug.to_owned(),
-    }
-}
-
-/// `24,763,745` for a number.
-fn group(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }

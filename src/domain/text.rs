@@ -33,7 +33,8 @@ impl std::fmt::Display for UntrustedText {
 
 /// Whether a character can do no more than be read: no control, no direction change, no
 /// invisible joiner, no private use.
-fn is_plain(character: char) -> bool {
+#[must_use]
+pub fn is_plain(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

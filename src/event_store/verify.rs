@@ -12,7 +12,7 @@ use super::appender::Head;
 use super::canonical::note_reorg;
 use super::codec::Preimage;
 use super::error::AppendError;
-use super::postgres::{EventStore, read_cursor, read_orphans, to_hash};
+use super::postgres::{EventStore, read_cursor, read_head, read_orphans, to_hash};
 use super::read::Corruption;
 use super::read::{FoldError, ReadError};
 use super::walk::{Check, Snapshot, Stop};
@@ -89,6 +89,25 @@ impl EventStore {
         }
         snapshot.end().await?;
         Ok(Verified { head, chain_facts: told.chain_facts, own_events: told.own_events })
+    }
+
+    /// Checks the hashes of the last `events` rows alone. Returns the head and how many were checked.
+    pub async fn verify_tail(&self, events: u64) -> Result<(Head, u64), VerifyError> {
+        let mut snapshot = Snapshot::begin(&self.pool).await?;
+        let last = read_head(snapshot.connection()).await?.position;
+        let after = last.saturating_sub(events);
+        let walked = snapshot
+            .walk(after, Some(last), Check::EveryHash, |_, _, _| {
+                Ok::<(), Stop<std::convert::Infallible>>(())
+            })
+            .await;
+        let head = match walked {
+            Ok(head) => head,
+            Err(FoldError::Apply(never)) => match never {},
+            Err(FoldError::Read(error)) => return Err(error.into()),
+        };
+        snapshot.end().await?;
+        Ok((head, last - after))
     }
 
     /// Finds out whether it is the stored hash that was changed: then the next row still follows

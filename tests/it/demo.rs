@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support;
 
-fn assay(url: &str, arguments: &[&str]) -> Command {
+pub(crate) fn assay(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
     command.args(arguments).args(["--database-url", url]);
     command

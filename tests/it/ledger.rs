@@ -28,8 +28,11 @@ fn ledger() -> PathBuf {
 
 /// The facts of the shipped ledger.
 pub(crate) fn ledger_facts() -> Vec<Fact> {
+    shipped(&mainnet()).batches().unwrap().flat_map(|batch| batch.unwrap().facts).collect()
+}
+
+fn shipped(decoder: &Decoder) -> Import<'_> {
     let archive = Archive::open(&ledger()).unwrap();
-    let decoder = Decoder::new(Contracts::of_chain(MAINNET).unwrap());
     let mut lines = Vec::new();
     for log in archive.logs().unwrap() {
         serde_json::to_writer(&mut lines, &log.unwrap()).unwrap();
@@ -39,12 +42,26 @@ pub(crate) fn ledger_facts() -> Vec<Fact> {
     let input = Box::new(move || {
         Ok(Box::new(std::io::Cursor::new(lines.clone())) as Box<dyn std::io::Read + Send>)
     });
-    let import = Import::read(input, &decoder).unwrap();
-    import.batches().unwrap().flat_map(|batch| batch.unwrap().facts).collect()
+    Import::read(input, decoder).unwrap()
+}
+
+fn mainnet() -> Decoder {
+    Decoder::new(Contracts::of_chain(MAINNET).unwrap())
 }
 
 fn rater(store: &EventStore) -> Rater {
     Rater::new(store.clone(), Arc::new(Methodology::version_1().unwrap()))
+}
+
+/// The shipped ledger in a database, rated.
+pub(crate) async fn ledger_rated() -> TestDatabase {
+    let database = support::database().await;
+    let store = database.store().await;
+    for batch in shipped(&mainnet()).batches().unwrap() {
+        store.append(&batch.unwrap()).await.unwrap();
+    }
+    rater(&store).catch_up().await.unwrap();
+    database
 }
 
 async fn import(store: &EventStore, path: &Path, chain_id: u64) -> (u64, u64) {

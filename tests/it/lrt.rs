@@ -531,8 +531,8 @@ fn collateral_without_a_price_is_not_rated_until_one_is_recorded() {
     assert_eq!(after - before, ether(500_000) * ether(1_150) / U256::from(WAD));
 }
 
-#[tokio::test]
-async fn five_protocols_are_rated_and_answered() {
+/// The five protocols in a database, rated.
+pub(crate) async fn five_rated() -> support::TestDatabase {
     let chain = five();
     let database = support::database().await;
     let store = database.store().await;
@@ -546,6 +546,12 @@ async fn five_protocols_are_rated_and_answered() {
         Batch { chain_id: 1, facts: chain.facts, finalized: Some(finalized), ..Batch::default() };
     store.append(&batch).await.unwrap();
     Rater::new(store, Arc::new(methodology())).catch_up().await.unwrap();
+    database
+}
+
+#[tokio::test]
+async fn five_protocols_are_rated_and_answered() {
+    let database = five_rated().await;
     let pool = database.pool().await;
     let query = "{ lrts(first: 10) { totalCount nodes {
         slug address

@@ -1,5 +1,6 @@
 //! The one integration binary: everything that needs a database, a node or a process.
 
+mod assistant;
 mod attest;
 mod backtest;
 mod chain_beacon;
@@ -14,6 +15,7 @@ mod chain_shared;
 mod chain_store;
 mod chain_world;
 mod cluster;
+mod commands;
 mod dashboard;
 mod declarations;
 mod demo;

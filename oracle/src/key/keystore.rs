@@ -16,6 +16,11 @@ const PASSWORD_BYTES_MAX: u64 = 4_096;
 /// Permission bits that let anybody but the owner touch a file.
 const GROUP_AND_WORLD: u32 = 0o077;
 
+/// Whether nobody but its owner can touch a file that holds a secret. It is opened and not read.
+pub fn check_private(path: &Path) -> Result<(), KeyError> {
+    open_private(path).map(drop)
+}
+
 pub(super) fn decrypt(keystore: &Path, password: &Path) -> Result<PrivateKeySigner, KeyError> {
     seclusion::forbid_core_dumps()?;
     drop(open_private(keystore)?);

@@ -29,6 +29,7 @@ use alloy::signers::local::{LocalSignerError, PrivateKeySigner};
 use crate::batch::{NotABatch, OracleId, RatingBatch};
 use crate::guard::Cleared;
 
+pub use keystore::check_private;
 pub use spec::{KEY_FORMS, KeySpec};
 
 /// How long a wallet may take: somebody may have to press a button.

@@ -29,7 +29,7 @@ pub(crate) async fn serve_as(pool: &PgPool, config: ApiConfig) -> String {
 }
 
 /// Says something about an operator, as the rater would.
-async fn say(pool: &PgPool, number: i64) {
+pub(crate) async fn say(pool: &PgPool, number: i64) {
     let mut transaction = pool.begin().await.unwrap();
     sqlx::query(
         "INSERT INTO read_model.rating_actions (storage_position, revision, entity_id, kind,

@@ -1,0 +1,167 @@
+//! `assay explain`: why the grade is what it is, and what would change it.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::sheet::{Format, Sheet};
+use super::show::{Card, action, heading, rating_line};
+use super::text::{block, cause, concerns, group, percent, percent_of_million, text, time};
+use super::{CsvArgs, ReadArgs, Shown};
+use crate::command::database::DatabaseArgs;
+
+pub(crate) const DOCUMENT: &str = include_str!("explain.graphql");
+
+/// Characters of the longest bar of the waterfall.
+const BAR: i64 = 24;
+
+#[derive(Debug, Args)]
+#[command(before_help = "Example: assay explain operator-set-1-0x12b75d5e…-0 --at 2026-03-28")]
+pub(crate) struct ExplainArgs {
+    /// Its slug, or a part of it that no other has.
+    slug: String,
+    #[command(flatten)]
+    csv: CsvArgs,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+pub(crate) async fn run(database: &DatabaseArgs, args: ExplainArgs) -> anyhow::Result<()> {
+    let reading = args.read.open(database).await?;
+    let found = reading.source.find(&args.slug, &reading.as_of).await?;
+    let answer = reading.ask(DOCUMENT, json!({ "slug": found.slug })).await?;
+    reading.show(&answer, |data| {
+        let entity = &data["entity"];
+        match args.csv.format() {
+            Format::Csv => Shown::Sheet(waterfall(&entity["rating"]), Format::Csv),
+            Format::Text => Shown::Text(story(entity)),
+        }
+    });
+    Ok(())
+}
+
+fn story(entity: &Value) -> String {
+    let rating = &entity["rating"];
+    let why = &rating["rationale"];
+    let mut card = Card::default();
+    card.text(heading(entity));
+    card.text(rating_line(rating));
+    for warning in why["warnings"].as_array().into_iter().flatten() {
+        card.text(format!("WARNING: {}", text(warning)));
+    }
+    if !rating["score"].is_null() {
+        card.text(format!(
+            "\nThe score, {} milli-notches (0 is AAA, 18,000 CCC-), is the sum of:\n{}",
+            group(rating["score"].as_u64().unwrap_or_default()),
+            waterfall(rating).write(Format::Text)
+        ));
+    }
+    for (title, list) in [
+        ("What drives it", "drivers"),
+        ("What would raise it", "raise"),
+        ("What would lower it", "lower"),
+        ("What it rests on", "restsOn"),
+    ] {
+        let lines = why[list].as_array().into_iter().flatten();
+        let lines: Vec<String> =
+            lines.map(|line| format!("- {}", in_words(line, rating))).collect();
+        if !lines.is_empty() {
+            card.text(format!("\n{title}:\n{}", lines.join("\n")));
+        }
+    }
+    let slashes = entity["slashings"]["nodes"].as_array().into_iter().flatten();
+    let slashes: Vec<String> = slashes
+        .map(|slash| {
+            let at = &slash["block"];
+            format!(
+                "- slash in block {}, {}, transaction {}",
+                block(at),
+                time(at),
+                text(&slash["txHash"])
+            )
+        })
+        .collect();
+    if let Some(count) = entity["slashings"]["totalCount"].as_u64().filter(|count| *count > 0) {
+        card.text(format!(
+            "\nEvidence ({} of {count} slashes):\n{}",
+            slashes.len(),
+            slashes.join("\n")
+        ));
+    }
+    let said = entity["ratingActions"]["nodes"].as_array().into_iter().flatten();
+    let said: Vec<String> = said.map(|said| format!("- {}", action(said))).collect();
+    if !said.is_empty() {
+        card.text(format!("\nWhat was said last:\n{}", said.join("\n")));
+    }
+    if !rating.is_null() {
+        card.text("");
+        card.line("coverage", percent_of_million(&rating["coveragePpm"]));
+        card.line(
+            "assessed",
+            format!("block {}, {}", block(&rating["block"]), time(&rating["block"])),
+        );
+        card.line("methodology", text(&rating["methodologyHash"]));
+        card.line("assessment", text(&rating["assessmentHash"]));
+    }
+    card.finish()
+}
+
+/// A sentence with the names of loss blocks in words.
+fn in_words(line: &Value, rating: &Value) -> String {
+    let mut line = text(line);
+    for one in rating["attribution"].as_array().into_iter().flatten() {
+        let id = text(&one["block"]);
+        let words = format!("{} {}", cause(&one["block"]), concerns(&one["block"]));
+        line = line.replace(&id, words.trim_end());
+    }
+    line
+}
+
+/// The loss blocks, the largest first; their points add up to the score.
+fn waterfall(rating: &Value) -> Sheet {
+    let mut sheet = Sheet::new(&[
+        "factor",
+        "of",
+        "points",
+        "expected loss",
+        "",
+        "hazard",
+        "severity",
+        "exposure",
+        "rests on",
+    ]);
+    let mut blocks: Vec<&Value> = rating["attribution"].as_array().into_iter().flatten().collect();
+    // A ceiling that does not bind adds nothing.
+    blocks.retain(|one| one["points"].as_i64() != Some(0) || !one["hazardPpt"].is_null());
+    blocks.sort_by_key(|one| std::cmp::Reverse(one["points"].as_i64()));
+    let points = |one: &Value| one["points"].as_i64().unwrap_or_default();
+    let most = blocks.first().map_or(0, |one| points(one)).max(1);
+    for one in &blocks {
+        let length = usize::try_from(points(one).saturating_mul(BAR) / most).unwrap_or(0);
+        sheet.row([
+            cause(&one["block"]),
+            concerns(&one["block"]),
+            points(one).to_string(),
+            percent(&one["expectedLossPpt"]),
+            "█".repeat(length),
+            percent(&one["hazardPpt"]),
+            percent(&one["severityPpt"]),
+            percent(&one["exposurePpt"]),
+            text(&one["provenance"]),
+        ]);
+    }
+    let sum: i64 = blocks.iter().map(|one| points(one)).sum();
+    let none = String::new;
+    let loss = percent(&rating["expectedLossPpt"]);
+    sheet.row([
+        "sum".to_owned(),
+        none(),
+        sum.to_string(),
+        loss,
+        none(),
+        none(),
+        none(),
+        none(),
+        none(),
+    ]);
+    sheet.without_empty_columns().narrowing()
+}

@@ -1,0 +1,222 @@
+//! What people ask from a terminal: each command is a GraphQL document, asked of the local
+//! database or of a server, and a few lines that show the answer.
+
+mod compare;
+mod diff;
+mod entity;
+mod explain;
+mod export;
+mod history;
+mod look_through;
+mod ls;
+#[cfg(feature = "mcp")]
+mod mcp;
+mod policy;
+mod sheet;
+mod show;
+mod slashings;
+mod source;
+mod text;
+mod watch;
+
+pub(super) use compare::{CompareArgs, run as compare};
+pub(super) use diff::{DiffArgs, run as diff};
+pub(super) use explain::{ExplainArgs, run as explain};
+pub(super) use export::{ExportArgs, run as export};
+pub(super) use history::{HistoryArgs, run as history};
+pub(super) use look_through::{LookThroughArgs, run as look_through};
+pub(super) use ls::{LsArgs, run as ls};
+#[cfg(feature = "mcp")]
+pub(super) use mcp::{McpArgs, run as mcp};
+pub(super) use sheet::{Format, Sheet};
+pub(super) use show::{ShowArgs, run as show};
+pub(super) use slashings::{SlashingsArgs, run as slashings};
+pub(super) use source::{ServerArgs, Source};
+pub(super) use watch::{WatchArgs, run as watch};
+
+pub(super) use text::{cause, clean, clean_json, group, short};
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::database::DatabaseArgs;
+use source::Answer;
+
+/// What every command that reads takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReadArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// As of when: a position, block:N (block:CHAIN:N), a day or time on the chain's clock
+    /// (2026-03-29, 2026-03-29T12:00:00Z), said:TIME for what had been said by then, or head.
+    #[arg(long, value_name = "WHEN", default_value = "head")]
+    at: At,
+    /// Print the API's answer as one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ReadArgs {
+    async fn open(&self, database: &DatabaseArgs) -> anyhow::Result<Reading> {
+        let source = self.server.open(database).await?;
+        let as_of = source.as_of(&self.at).await?;
+        Ok(Reading { source, as_of, is_json: self.json })
+    }
+}
+
+/// A table as CSV, for those who have a spreadsheet.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct CsvArgs {
+    /// Print the table as CSV.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+impl CsvArgs {
+    const fn format(self) -> Format {
+        if self.csv { Format::Csv } else { Format::Text }
+    }
+}
+
+/// A source, and as of when it is asked.
+struct Reading {
+    source: Source,
+    as_of: Value,
+    is_json: bool,
+}
+
+impl Reading {
+    async fn ask(&self, document: &str, mut variables: Value) -> anyhow::Result<Answer> {
+        variables["asOf"] = self.as_of.clone();
+        self.source.ask(document, variables).await
+    }
+
+    /// The answer as JSON if that is wanted, else what `render` makes of it.
+    fn show(&self, answer: &Answer, render: impl FnOnce(&Value) -> Shown) {
+        if self.is_json {
+            super::say(&answer.json());
+            return;
+        }
+        match render(&answer.data) {
+            Shown::Text(text) => super::say(&text),
+            Shown::Sheet(sheet, format) => super::say(&sheet.write(format)),
+        }
+        answer.say_when();
+    }
+}
+
+/// What a renderer makes.
+enum Shown {
+    Text(String),
+    Sheet(Sheet, Format),
+}
+
+/// As of when, as it is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum At {
+    Head,
+    Position(u64),
+    Block {
+        chain: Option<u64>,
+        number: u64,
+    },
+    /// RFC 3339.
+    Time(String),
+    /// RFC 3339, on the server's own clock.
+    Said(String),
+}
+
+impl FromStr for At {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse().map_err(|_| format!("{text} is no number"));
+        if text == "head" {
+            return Ok(Self::Head);
+        }
+        if let Some(block) = text.strip_prefix("block:") {
+            return Ok(match block.split_once(':') {
+                Some((chain, block)) => {
+                    Self::Block { chain: Some(number(chain)?), number: number(block)? }
+                }
+                None => Self::Block { chain: None, number: number(block)? },
+            });
+        }
+        if let Some(time) = text.strip_prefix("said:") {
+            return Ok(Self::Said(moment(time)?));
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self::Position(number(text)?));
+        }
+        moment(text).map(Self::Time)
+    }
+}
+
+/// A time, or the end of a day.
+fn moment(text: &str) -> Result<String, String> {
+    let found = match text.parse::<jiff::civil::Date>() {
+        Ok(day) if text.len() == 10 => format!("{day}T23:59:59Z").parse::<jiff::Timestamp>(),
+        _ => text.parse::<jiff::Timestamp>(),
+    };
+    found.map(|time| time.to_string()).map_err(|_| {
+        format!("{text} is no position, block:N, day (2026-03-29), time (RFC 3339) or head")
+    })
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head => f.write_str("head"),
+            Self::Position(position) => write!(f, "{position}"),
+            Self::Block { chain: None, number } => write!(f, "block:{number}"),
+            Self::Block { chain: Some(chain), number } => write!(f, "block:{chain}:{number}"),
+            Self::Time(time) => f.write_str(time),
+            Self::Said(time) => write!(f, "said:{time}"),
+        }
+    }
+}
+
+impl At {
+    /// The API's `asOf`; a block without a chain is one of `chain`.
+    fn as_of(&self, only_chain: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Result<Value> {
+        Ok(match self {
+            Self::Head => Value::Null,
+            Self::Position(position) => json!({ "position": position.to_string() }),
+            Self::Block { chain, number } => {
+                let chain = match chain {
+                    Some(chain) => *chain,
+                    None => only_chain()?,
+                };
+                json!({ "block": { "chainId": chain, "number": number } })
+            }
+            Self::Time(time) => json!({ "time": time }),
+            Self::Said(time) => json!({ "recordedAt": time }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_in_time_is_read_as_it_is_typed() {
+        let read = |text: &str| text.parse::<At>();
+        assert_eq!(read("head"), Ok(At::Head));
+        assert_eq!(read("262"), Ok(At::Position(262)));
+        assert_eq!(read("block:7"), Ok(At::Block { chain: None, number: 7 }));
+        assert_eq!(read("block:1:7"), Ok(At::Block { chain: Some(1), number: 7 }));
+        assert_eq!(read("2026-03-29"), Ok(At::Time("2026-03-29T23:59:59Z".to_owned())));
+        assert_eq!(
+            read("said:2026-03-29T14:00:00+02:00"),
+            Ok(At::Said("2026-03-29T12:00:00Z".to_owned()))
+        );
+        for wrong in ["", "block:", "block:x", "-1", "yesterday", "2026-13-01", "0xabc"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(read("").unwrap_err().contains("block:N"));
+    }
+}

@@ -1,0 +1,328 @@
+//! The commands that read, as programs: what they print, and with which code they end.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output, Stdio};
+
+use assay_oracle::anvil::Anvil;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::demo::assay;
+use crate::graphql::live::{say, serve};
+use crate::graphql::seed;
+use crate::ledger::ledger_rated;
+use crate::lrt::five_rated;
+use crate::oracle_world::anvil_path;
+
+/// What is kept word for word in `tests/golden/commands.txt`.
+const TRANSCRIPT: [&[&str]; 12] = [
+    &["ls", "sets", "--sort", "riskiest", "--limit", "4"],
+    &["ls", "--grade", "<=CCC-", "--limit", "3", "--csv"],
+    &["ls", "avs", "--fail-below", "BBB-", "--limit", "2"],
+    &["show", "operator-set-1-0x12b75d5e…-0", "--at", "block:24712915"],
+    &["explain", "operator-set-1-0x12b75d5e…-0", "--at", "block:24712915"],
+    &["history", "operator-set-1-0x12b75d5e...-0", "--limit", "3"],
+    &["diff", "operator-set-1-0x12b75d5e…-0", "block:24763744", "block:1:24763745"],
+    &["compare", "operator-set-1-0x12b75d5e…-0", "operator-set-1-0x90c68bf0…-0"],
+    &["slashings", "--open"],
+    &["slashings", "--avs", "0x90c68bf0caca6b2a8ba7ede549c911f907b9ef79", "--limit", "1"],
+    &["show", "operator-set-1-0x12b75d5ed35320c33daf37f90ff0f6d31796cc3d-0"],
+    &["show", "0x12b75d5e", "--at", "1"],
+];
+
+/// Runs without colours, whatever the environment says.
+fn run(command: &mut Command) -> Output {
+    command.env_remove("ASSAY_URL").env_remove("ASSAY_RPC_URL").output().unwrap()
+}
+
+fn local(url: &str, arguments: &[&str]) -> Output {
+    run(&mut assay(url, arguments))
+}
+
+fn remote(url: &str, arguments: &[&str]) -> Output {
+    run(Command::new(env!("CARGO_BIN_EXE_assay")).args(arguments).args(["--url", url]))
+}
+
+/// A blocking run beside the server of the test.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+fn told(output: &Output) -> (String, String, i32) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_and_the_database_tell_the_same_and_it_is_what_was_kept() {
+    let database = ledger_rated().await;
+    let served = serve(&database.pool().await).await;
+    let url = database.url.clone();
+    let transcript = blocking(move || {
+        let mut transcript = String::new();
+        for arguments in TRANSCRIPT {
+            let (out, err, code) = told(&local(&url, arguments));
+            assert_eq!(told(&remote(&served, arguments)), (out.clone(), err.clone(), code));
+            let line = arguments.join(" ");
+            writeln!(transcript, "$ assay {line}\n{out}{err}[{code}]\n").unwrap();
+            // The same as JSON, byte for byte.
+            if code == 0 && !arguments.contains(&"--csv") {
+                let arguments = [arguments, &["--json"]].concat();
+                let (out, _, code) = told(&local(&url, &arguments));
+                assert_eq!((told(&remote(&served, &arguments)).0, code), (out.clone(), 0));
+                let answer: Value = serde_json::from_str(&out).unwrap();
+                assert!(answer["data"].is_object() && answer["extensions"].is_object(), "{line}");
+            }
+        }
+        for (arguments, code) in [
+            (&["ls", "--at", "999999"][..], 3),
+            (&["show", "zz"], 3),
+            (&["look-through", "operator-set-1-0x12b75d5e…-0"], 1),
+            (&["ls", "--grade", ">=AAAA"], 2),
+            (&["ls", "--at", "yesterday"], 2),
+        ] {
+            assert_eq!(told(&local(&url, arguments)).2, code, "{arguments:?}");
+            assert_eq!(told(&remote(&served, arguments)).2, code, "{arguments:?}");
+        }
+        let nobody = "postgres://a:b@127.0.0.1:1/x";
+        assert_eq!(told(&local(nobody, &["ls"])).2, 7);
+        assert_eq!(told(&remote("http://127.0.0.1:1", &["ls"])).2, 6);
+        for (table, more) in [("ratings", ""), ("history", "operator-set-1-0x12b75d5e…-0")] {
+            let mut arguments = vec!["export", table, "--format", "jsonl"];
+            if !more.is_empty() {
+                arguments.extend(["--entity", more]);
+            }
+            let (lines, _, code) = told(&local(&url, &arguments));
+            assert_eq!((told(&remote(&served, &arguments)).0, code), (lines.clone(), 0));
+            assert!(lines.lines().count() > 80, "{table}");
+            lines.lines().for_each(|line| drop(serde_json::from_str::<Value>(line).unwrap()));
+        }
+        transcript
+    })
+    .await;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/commands.txt");
+    if std::env::var_os("ASSAY_BLESS").is_some() {
+        std::fs::write(path, &transcript).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(transcript == kept, "not what is kept; ASSAY_BLESS=1 keeps it:\n{transcript}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_looked_through_and_a_broken_policy_has_its_own_code() {
+    let database = five_rated().await;
+    let url = database.url.clone();
+    blocking(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let token = {
+            let (out, _, _) = told(&local(&url, &["ls", "tokens", "--json"]));
+            let answer: Value = serde_json::from_str(&out).unwrap();
+            answer["data"]["entities"]["nodes"][0]["slug"].as_str().unwrap().to_owned()
+        };
+        for (line, code) in [
+            ("operator_percent_max = 100\nunseen_percent_max = 100", 0),
+            ("operator_percent_max = 1", 8),
+            ("operator_percent = 1", 1),
+            ("worst_grade = 'Z'", 1),
+        ] {
+            let policy = folder.path().join("policy.toml");
+            std::fs::write(&policy, line).unwrap();
+            let path = policy.to_str().unwrap();
+            let arguments = ["look-through", &token, "--by", "operator", "--policy", path];
+            let (out, err, found) = told(&local(&url, &arguments));
+            assert_eq!(found, code, "{line}: {out}{err}");
+            // Either each limit with what was found, or what is wrong with the file.
+            assert!(err.contains("operator_percent") || err.contains("is no grade"), "{err}");
+        }
+        let (out, _, code) = told(&local(&url, &["look-through", &token, "--csv"]));
+        assert_eq!(code, 0);
+        assert!(out.lines().filter(|line| line.starts_with("slashable,")).count() == 4, "{out}");
+    })
+    .await;
+}
+
+/// Lines of a watch that is still running, up to `count`; then it is stopped.
+fn watched(mut command: Command, count: usize) -> (Vec<Value>, Option<i32>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = lines.take(count).map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    let lines = lines.collect();
+    let id = i32::try_from(child.id()).unwrap();
+    kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
+    (lines, child.wait().unwrap().code())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_goes_on_where_it_was_stopped() {
+    let (database, pool): (_, PgPool) = seed::world(2).await;
+    for number in 0..30 {
+        say(&pool, number).await;
+    }
+    let served = serve(&pool).await;
+    let url = database.url.clone();
+    blocking(move || {
+        for is_remote in [false, true] {
+            let watch = |arguments: &[&str]| {
+                let arguments = [&["watch"], arguments].concat();
+                match is_remote {
+                    false => assay(&url, &arguments),
+                    true => {
+                        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+                        command.args(&arguments).args(["--url", &served]);
+                        command
+                    }
+                }
+            };
+            let position = |line: &Value| line["position"].as_str().unwrap().to_owned();
+            let all = told(&run(&mut watch(&["--after", "0", "--once"])));
+            let all: Vec<Value> =
+                all.0.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert!(all.len() >= 30);
+            assert_eq!(all.last().unwrap()["about"]["action"], json!("AFFIRMED"));
+            let (mut lines, code) = watched(watch(&["--after", "0"]), 7);
+            assert_eq!(code, Some(130));
+            let (more, _) = watched(watch(&["--after", &position(&lines[6])]), all.len() - 7);
+            lines.extend(more);
+            assert_eq!(lines, all);
+            let none =
+                told(&run(&mut watch(&["--after", "0", "--once", "--kinds", "publications"])));
+            assert_eq!((none.0.as_str(), none.2), ("", 0));
+            let ahead = told(&run(&mut watch(&["--after", "999999999"])));
+            assert_eq!(ahead.2, 3, "{}", ahead.1);
+            let failed = told(&run(&mut watch(&["--after", "0", "--exec", "exit 9"])));
+            assert_eq!((failed.0.lines().count(), failed.2), (1, 1), "{}", failed.1);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stranger_wrote_never_steers_the_terminal() {
+    let (database, pool): (_, PgPool) = seed::world(2).await;
+    // As a hostile server, or a flaw in the escaping, would have it.
+    sqlx::query("UPDATE read_model.slashing_events SET description = $1")
+        .bind("\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let url = database.url.clone();
+    blocking(move || {
+        for more in [&[][..], &["--json"], &["--csv"]] {
+            let (out, _, code) = told(&local(&url, &[&["slashings"], more].concat()));
+            assert_eq!(code, 0);
+            assert!(out.contains("owned"), "{out}");
+            let is_raw = |c: char| c.is_control() && !matches!(c, '\n' | '\r') || c == '\u{202e}';
+            assert!(!out.contains(is_raw), "{out:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_finds_what_is_ill_and_says_what_to_do() {
+    let database = ledger_rated().await;
+    let served = serve(&database.pool().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("password");
+    std::fs::write(&secret, "x").unwrap();
+    let examine = |url: String, arguments: Vec<String>| {
+        blocking(move || {
+            let mut command = match url.starts_with("http") {
+                true => Command::new(env!("CARGO_BIN_EXE_assay")),
+                false => assay(&url, &[]),
+            };
+            if url.starts_with("http") {
+                command.args(["--url", &url]);
+            }
+            let mut all = vec!["doctor".to_owned(), "--json".to_owned()];
+            all.extend(arguments);
+            // `doctor` comes first: --url is its own.
+            let mut ordered = Command::new(command.get_program());
+            ordered.args(&all).args(command.get_args());
+            let (out, err, code) = told(&run(&mut ordered));
+            let told: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+            let mut states = std::collections::BTreeMap::new();
+            for check in told["checks"].as_array().unwrap() {
+                let is_mended = check["state"] == "ok" || check["fix"] != "";
+                assert!(is_mended, "{check}");
+                let name = check["check"].as_str().unwrap().to_owned();
+                states.insert(name, check["state"].as_str().unwrap().to_owned());
+            }
+            (states, code)
+        })
+    };
+    let mode =
+        |mode| std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).unwrap();
+    let secret_file = || vec!["--secret-file".to_owned(), secret.display().to_string()];
+    mode(0o600);
+    let (states, code) = examine(database.url.clone(), secret_file()).await;
+    assert_eq!(code, 0, "{states:?}");
+    for check in
+        ["binary", "postgres", "clock", "migrations", "log", "ratings", "feed", "secret file"]
+    {
+        assert_eq!(states.get(check).map(String::as_str), Some("ok"), "{check}: {states:?}");
+    }
+    mode(0o644);
+    let (states, code) = examine(database.url.clone(), secret_file()).await;
+    assert_eq!((states["secret file"].as_str(), code), ("bad", 5));
+    let (states, code) = examine(served.clone(), Vec::new()).await;
+    assert_eq!((states["server"].as_str(), code), ("ok", 0), "{states:?}");
+    // A node that answers, and one that is not there.
+    let path = blocking(anvil_path).await;
+    let anvil = Anvil::start(&path, &[]).unwrap();
+    let rpc = |url: &str| vec!["--rpc-url".to_owned(), url.to_owned()];
+    let (states, code) = examine(database.url.clone(), rpc(anvil.rpc_url())).await;
+    assert_eq!((states["rpc 1"].as_str(), code), ("ok", 0), "{states:?}");
+    let (states, code) = examine(served.clone(), rpc("http://127.0.0.1:1")).await;
+    assert_eq!((states["rpc 1"].as_str(), code), ("bad", 5));
+    let lag = vec!["--lag-max".to_owned(), "100000000".to_owned()];
+    assert_eq!(examine(served, lag).await.1, 0);
+    // One byte of the newest event.
+    sqlx::raw_sql(
+        "ALTER TABLE event_store.events DISABLE TRIGGER ALL;
+         UPDATE event_store.events SET tx_hash = set_byte(tx_hash, 0, 1 + get_byte(tx_hash, 0) % 255)
+          WHERE position = (SELECT max(position) FROM event_store.events)",
+    )
+    .execute(&database.pool().await)
+    .await
+    .unwrap();
+    let (states, code) = examine(database.url.clone(), Vec::new()).await;
+    assert_eq!((states["log"].as_str(), code), ("bad", 5), "{states:?}");
+}
+
+#[test]
+fn every_command_has_an_example_and_completions_load() {
+    let assay = |arguments: &[&str]| {
+        let output = run(Command::new(env!("CARGO_BIN_EXE_assay")).args(arguments));
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = assay(&["--help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.len() > 25, "{names:?}");
+    for name in names.iter().filter(|name| **name != "help") {
+        let help = assay(&[name, "--help"]);
+        assert!(help.starts_with("Example"), "{name}: {help}");
+        assert!(help.contains(&format!("assay {name}")), "{name}: {help}");
+        assert!(assay(&["man", name]).contains(".SH"), "{name}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = assay(&["completions", shell]);
+        assert!(script.contains("look-through"), "{shell}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), script).unwrap();
+        match Command::new(shell).arg("-n").arg(file.path()).output() {
+            Ok(checked) => assert!(
+                checked.status.success() && checked.stderr.is_empty(),
+                "{shell}: {checked:?}"
+            ),
+            Err(error) => assert!(shell != "bash", "{error}"),
+        }
+    }
+}
