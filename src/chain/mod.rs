@@ -46,4 +46,4 @@ pub use nodes::Nodes;
 pub use rpc_source::RpcSource;
 pub use scripted::ScriptedSource;
 pub use sink::{Resume, Sink};
-pub use source::{LogSource, Patience, SourceError};
+pub use source::{LogFilter, LogSource, Patience, SourceError};

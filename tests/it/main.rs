@@ -8,6 +8,7 @@ mod chain_decode;
 mod chain_discovery;
 mod chain_import;
 mod chain_ingest;
+mod chain_pods;
 mod chain_receipts;
 mod chain_rpc;
 mod chain_shared;

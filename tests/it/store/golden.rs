@@ -12,7 +12,9 @@ use assay_domain::attestation::{
     SignerRegistration, SignerRemoval, SlasherKind,
 };
 use assay_domain::decimal::Ppt;
-use assay_domain::event::{RatingAction, RatingActionKind, SymbioticEntity, Withdrawal};
+use assay_domain::event::{
+    PodValidator, RatingAction, RatingActionKind, SymbioticEntity, Withdrawal,
+};
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::operator_set::RecipientKind;
 use assay_domain::ruleset::{EvidenceKind, Rule, Ruleset};
@@ -151,6 +153,7 @@ fn examples() -> Vec<Event> {
     events.extend(liquid());
     events.extend(symbiotic());
     events.extend(beacon());
+    events.extend(pods());
     events.extend(our_own());
     events.sort_by_key(|event| event.to_canonical_bytes()[0]);
     events
@@ -406,6 +409,29 @@ fn beacon() -> Vec<Event> {
             effective_balance_gwei: v.small(),
             withdrawable_epoch: v.small(),
         },
+    ]
+}
+
+fn pods() -> Vec<Event> {
+    let v = &mut Values(170);
+    vec![
+        Event::PodValidatorRestaked { validator: PodValidator::Index(v.small()) },
+        Event::PodValidatorBalanceUpdated {
+            validator: PodValidator::PubkeyHash(v.hash()),
+            balance_time: v.small(),
+            balance_gwei: v.small(),
+        },
+        Event::PodValidatorWithdrawn {
+            checkpoint_time: v.small(),
+            validator: PodValidator::PubkeyHash(v.hash()),
+        },
+        Event::PodCheckpointFinalized {
+            checkpoint_time: v.small(),
+            share_delta_wei: -I256::from_raw(v.amount()),
+        },
+        Event::PodEthWithdrawn { recipient: v.address(), amount: v.amount() },
+        Event::PodExitRequested { pubkey_hash: v.hash() },
+        Event::PodConsolidationRequested { source: v.hash(), target: v.hash() },
     ]
 }
 
