@@ -94,17 +94,30 @@ impl<'a> Fields<'a> {
         Ok(Self { topics, frame: Frame::new(data, 0, head_words)? })
     }
 
-    /// The next indexed field, an address.
-    pub(crate) fn indexed_address(&mut self) -> Result<Address, AbiError> {
-        address(&self.indexed_word()?.0)
+    /// The next indexed field, 32 bytes.
+    pub(crate) fn indexed_b256(&mut self) -> Result<B256, AbiError> {
+        match self.topics.split_first() {
+            Some((topic, rest)) => {
+                self.topics = rest;
+                Ok(*topic)
+            }
+            None => Err(AbiError::Topics { expected: 1, found: 0 }),
+        }
     }
 
-    /// The next indexed field, as it is.
-    pub(crate) fn indexed_word(&mut self) -> Result<B256, AbiError> {
-        let (topic, rest) =
-            self.topics.split_first().ok_or(AbiError::Topics { expected: 1, found: 0 })?;
-        self.topics = rest;
-        Ok(*topic)
+    /// The next indexed field, an address.
+    pub(crate) fn indexed_address(&mut self) -> Result<Address, AbiError> {
+        address(&self.indexed_b256()?.0)
+    }
+
+    /// The next indexed field, an `uint64`.
+    pub(crate) fn indexed_u64(&mut self) -> Result<u64, AbiError> {
+        narrow(&self.indexed_b256()?.0, "an uint64")
+    }
+
+    /// The next indexed field, an `uint40`.
+    pub(crate) fn indexed_u40(&mut self) -> Result<u64, AbiError> {
+        narrow_40(&self.indexed_b256()?.0)
     }
 
     /// The fields in the data.
@@ -170,6 +183,10 @@ impl<'a> Frame<'a> {
         let wide: u64 = narrow(word, "an uint16")?;
         u16::try_from(wide)
             .map_err(|_| AbiError::OutOfRange { expected: "an uint16", word: word.into() })
+    }
+
+    pub(crate) fn u40(&mut self) -> Result<u64, AbiError> {
+        narrow_40(self.word()?)
     }
 
     /// A `bool`, or an enum of two values.
@@ -300,6 +317,16 @@ fn address(word: &[u8; WORD]) -> Result<Address, AbiError> {
     match word.split_last_chunk::<20>() {
         Some((upper, value)) if upper.iter().all(|byte| *byte == 0) => Ok(Address::from(*value)),
         _ => Err(AbiError::OutOfRange { expected: "an address", word: word.into() }),
+    }
+}
+
+fn narrow_40(word: &[u8; WORD]) -> Result<u64, AbiError> {
+    let expected = "an uint40";
+    let wide = narrow(word, expected)?;
+    if wide < 1 << 40 {
+        Ok(wide)
+    } else {
+        Err(AbiError::OutOfRange { expected, word: word.into() })
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use alloy::primitives::Address;
 use assay_domain::{BlockRef, Fact};
 use tokio::task::JoinHandle;
 
@@ -14,7 +13,7 @@ use super::beacon::Beacon;
 use super::chain_log::ChainLog;
 use super::decode::{DecodeError, Decoder};
 use super::range::RangeSize;
-use super::source::{LogSource, SourceError};
+use super::source::{LogFilter, LogSource, SourceError};
 
 /// A final range, decoded.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ pub(super) struct Chunk {
     /// Its facts, in order.
     pub(super) facts: Vec<Fact>,
     logs: usize,
+    /// Logs whose emitters are known only when every range before is read, with their times.
+    undecided: Vec<(ChainLog, u64)>,
     /// How many announced contracts were asked about.
     asked: usize,
 }
@@ -53,7 +54,7 @@ pub(super) struct Backfill<S> {
 pub(super) struct Fetch<S> {
     pub(super) source: Arc<S>,
     pub(super) decoder: Arc<Decoder>,
-    pub(super) addresses: Arc<[Address]>,
+    pub(super) filter: LogFilter,
     /// The consensus layer, where it is read.
     pub(super) beacon: Option<Arc<Beacon>>,
 }
@@ -63,7 +64,7 @@ impl<S> Clone for Fetch<S> {
         Self {
             source: Arc::clone(&self.source),
             decoder: Arc::clone(&self.decoder),
-            addresses: Arc::clone(&self.addresses),
+            filter: self.filter.clone(),
             beacon: self.beacon.clone(),
         }
     }
@@ -134,29 +135,30 @@ impl<S: LogSource> Backfill<S> {
 }
 
 impl<S: LogSource> Fetch<S> {
-    /// The contracts to ask about up to a block, and how many of them were announced.
-    pub(super) fn addresses(&self, to: u64) -> (Arc<[Address]>, usize) {
+    /// What to ask for up to a block, and how many of the contracts were announced.
+    pub(super) fn filter(&self, to: u64) -> (LogFilter, usize) {
         let (announced, count) = self.decoder.discovered().after(0);
         if announced.is_empty() {
-            return (Arc::clone(&self.addresses), count);
+            return (self.filter.clone(), count);
         }
         let announced = announced.iter().filter(|one| one.since <= to).map(|one| one.address);
-        let mut all: Vec<_> = self.addresses.iter().copied().chain(announced).collect();
+        let mut all: Vec<_> = self.filter.addresses.iter().copied().chain(announced).collect();
         all.sort_unstable();
         all.dedup();
-        (all.into(), count)
+        (LogFilter { addresses: all.into(), topics: Arc::clone(&self.filter.topics) }, count)
     }
 
     /// The contracts announced after the first `asked`, up to a block.
-    pub(super) fn news(&self, asked: &mut usize, to: u64) -> Arc<[Address]> {
+    pub(super) fn news(&self, asked: &mut usize, to: u64) -> LogFilter {
         let (announced, count) = self.decoder.discovered().after(*asked);
         *asked = count;
-        announced.iter().filter(|one| one.since <= to).map(|one| one.address).collect()
+        let news = announced.iter().filter(|one| one.since <= to).map(|one| one.address);
+        LogFilter::of(news.collect::<Vec<_>>())
     }
 
     async fn range(self, from: u64, to: u64) -> Result<Chunk, FetchError> {
-        let (addresses, asked) = self.addresses(to);
-        let mut chunk = self.read(addresses, from, to).await?;
+        let (filter, asked) = self.filter(to);
+        let mut chunk = self.read(filter, from, to).await?;
         chunk.asked = asked;
         if let Some(beacon) = &self.beacon {
             let numbers: Vec<u64> = (from..=to).collect();
@@ -174,9 +176,13 @@ impl<S: LogSource> Fetch<S> {
     }
 
     /// Adds the logs of contracts that were announced since the range was asked for: in it, or in
-    /// one before it.
+    /// one before it. Every range before it is complete.
     async fn complete(&self, mut chunk: Chunk, from: u64) -> Result<Chunk, FetchError> {
         let to = chunk.last.number;
+        for (log, timestamp) in std::mem::take(&mut chunk.undecided) {
+            chunk.facts.extend(self.decoder.decode(log, timestamp)?);
+        }
+        in_order(&mut chunk.facts);
         loop {
             let before = chunk.asked;
             let news = self.news(&mut chunk.asked, to);
@@ -193,15 +199,11 @@ impl<S: LogSource> Fetch<S> {
         }
     }
 
-    async fn read(
-        &self,
-        addresses: Arc<[Address]>,
-        from: u64,
-        to: u64,
-    ) -> Result<Chunk, FetchError> {
-        let logs = self.source.logs(addresses, from, to).await?;
+    async fn read(&self, filter: LogFilter, from: u64, to: u64) -> Result<Chunk, FetchError> {
+        let logs = self.source.logs(filter, from, to).await?;
         let times = self.block_times(&logs, to).await?;
         let mut facts = Vec::with_capacity(logs.len());
+        let mut undecided = Vec::new();
         let count = logs.len();
         let mut blocks = times.iter().copied().peekable();
         for log in logs {
@@ -211,20 +213,24 @@ impl<S: LogSource> Fetch<S> {
                 (None, Some(block)) if block.hash == log.block_hash => block.timestamp,
                 (None, _) => return Err(self.moved(&log).into()),
             };
-            facts.extend(self.decoder.decode(log, timestamp)?);
+            if self.decoder.is_emitter_known(&log) {
+                facts.extend(self.decoder.decode(log, timestamp)?);
+            } else {
+                undecided.push((log, timestamp));
+            }
         }
         let last = times.last().copied().filter(|block| block.number == to);
         let last = last.ok_or_else(|| self.gone(to))?;
-        Ok(Chunk { last, facts, logs: count, asked: 0 })
+        Ok(Chunk { last, facts, logs: count, undecided, asked: 0 })
     }
 
     /// The logs of this very block.
     pub(super) async fn of_block(
         self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         block: BlockRef,
     ) -> Result<(BlockRef, Vec<ChainLog>), SourceError> {
-        let logs = self.source.logs_of_block(addresses, block.hash).await?;
+        let logs = self.source.logs_of_block(filter, block.hash).await?;
         Ok((block, logs))
     }
 

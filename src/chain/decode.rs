@@ -13,7 +13,7 @@ use super::abi::AbiError;
 use super::catalog::Catalog;
 use super::chain_log::ChainLog;
 use super::deployment::{Contract, Contracts};
-use super::discovered::{Announced, Discovered};
+use super::discovered::{Announced, Discovered, Kind};
 use super::manifest::ListedEvent;
 use super::mapping::{MAPPINGS, Mapping};
 
@@ -68,13 +68,23 @@ impl Decoder {
         &self.contracts
     }
 
+    /// First topics of the events that are read of every EigenPod; none where nothing announces
+    /// pods.
+    pub fn pod_topics(&self) -> Vec<B256> {
+        if !self.contracts.has(Contract::EigenPodManager) {
+            return Vec::new();
+        }
+        let pods = MAPPINGS.iter().filter(|mapping| mapping.contract == Contract::EigenPod);
+        pods.map(Mapping::topic).collect()
+    }
+
     /// The fact a log states. `None`: its emitter is none of the contracts, or it is an event of a
-    /// listed contract that the manifest does not list.
+    /// listed contract or a pod that is not read.
     pub fn decode(&self, log: ChainLog, timestamp: u64) -> Result<Option<Fact>, DecodeError> {
         let Some(contract) = self.role(&log) else { return Ok(None) };
         let event = match self.known(contract, &log) {
             Some(known) => known.decode(contract, &log)?,
-            None if contract == Contract::Listed => return Ok(None),
+            None if is_partly_read(contract) => return Ok(None),
             None => Event::Unmapped { topics: log.topics.to_vec(), data: log.data.into() },
         };
         self.learn_from(log.address, log.block_number, &event);
@@ -111,23 +121,36 @@ impl Decoder {
     }
 
     fn learn_from(&self, emitter: Address, since: u64, event: &Event) {
-        if let Some(address) = event.announced()
-            && let Some(kind) = self.contracts.listed().kind_announced_by(&emitter)
-        {
+        let listed = self.contracts.listed();
+        let kind = match event {
+            Event::PodDeployed { .. } => Some(Kind::Pod),
+            _ => listed.kind_announced_by(&emitter).map(Kind::Listed),
+        };
+        if let (Some(address), Some(kind)) = (event.announced(), kind) {
             self.discovered.learn(Announced { address, kind, since });
         }
     }
 
     fn role(&self, log: &ChainLog) -> Option<Contract> {
         self.contracts.role(&log.address).or_else(|| {
-            self.discovered.at(&log.address, log.block_number).map(|_| Contract::Listed)
+            let announced = self.discovered.at(&log.address, log.block_number)?;
+            Some(match announced.kind {
+                Kind::Listed(_) => Contract::Listed,
+                Kind::Pod => Contract::EigenPod,
+            })
         })
+    }
+
+    /// Whether it is decided already whose log this is. An emitter that nobody announced so far
+    /// may be one that was announced in blocks before, which are still being read.
+    pub(super) fn is_emitter_known(&self, log: &ChainLog) -> bool {
+        self.role(log).is_some()
     }
 
     /// Whether a log becomes a fact.
     pub fn is_ours(&self, log: &ChainLog) -> bool {
         match self.role(log) {
-            Some(Contract::Listed) => self.known(Contract::Listed, log).is_some(),
+            Some(role) if is_partly_read(role) => self.known(role, log).is_some(),
             found => found.is_some(),
         }
     }
@@ -158,9 +181,17 @@ impl Decoder {
         let (listed, topics) = (self.contracts.listed(), log.topics.as_slice());
         listed.event(&log.address, topics, log.block_number).or_else(|| {
             let announced = self.discovered.at(&log.address, log.block_number)?;
-            listed.event_of_kind(announced.kind, topics)
+            match announced.kind {
+                Kind::Listed(kind) => listed.event_of_kind(kind, topics),
+                Kind::Pod => None,
+            }
         })
     }
+}
+
+/// Contracts of which only the mapped events are read, and nothing else is kept.
+const fn is_partly_read(contract: Contract) -> bool {
+    matches!(contract, Contract::Listed | Contract::EigenPod)
 }
 
 /// How an event is read: by code, or by a manifest.

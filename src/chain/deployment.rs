@@ -25,6 +25,8 @@ pub enum Contract {
     StrategyManager,
     /// Native restaking.
     EigenPodManager,
+    /// A staker's validators: every contract that an EigenPodManager announced.
+    EigenPod,
     /// Memberships before operator sets.
     AvsDirectory,
     /// Who may act for whom.
@@ -43,6 +45,7 @@ impl Contract {
             Self::AllocationManager => "AllocationManager",
             Self::StrategyManager => "StrategyManager",
             Self::EigenPodManager => "EigenPodManager",
+            Self::EigenPod => "EigenPod",
             Self::AvsDirectory => "AVSDirectory",
             Self::PermissionController => "PermissionController",
             Self::RewardsCoordinator => "RewardsCoordinator",
@@ -206,6 +209,11 @@ impl Contracts {
     /// What an address is, if it is EigenLayer's or listed.
     pub fn role(&self, address: &Address) -> Option<Contract> {
         self.roles.get(address).copied()
+    }
+
+    /// Whether a contract of this role is among them.
+    pub(crate) fn has(&self, role: Contract) -> bool {
+        self.roles.values().any(|one| *one == role)
     }
 
     /// Every address, in order.

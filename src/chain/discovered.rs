@@ -2,6 +2,8 @@
 //!
 //! An address counts from the block of its announcement on. Taken back with its block, it is
 //! forgotten again. At a start they are learned from the store, before anything is asked.
+//! Few are of a manifest's kinds, and are asked about by address. Many are EigenPods: their events
+//! are asked for by topic, and here is known which emitters are pods.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -13,20 +15,32 @@ use alloy::primitives::map::AddressMap;
 pub(crate) struct Announced {
     /// Where it lives.
     pub(crate) address: Address,
-    /// What it is: the place of its kind in the manifests.
-    pub(crate) kind: usize,
+    /// What it is.
+    pub(crate) kind: Kind,
     /// The block of its announcement.
     pub(crate) since: u64,
 }
 
-/// The announced contracts of one chain, in the order in which they were learned.
+/// What an announced contract is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of the kind in this place of the manifests.
+    Listed(usize),
+    /// An EigenPod.
+    Pod,
+}
+
+/// The announced contracts of one chain.
 #[derive(Debug, Default)]
 pub(crate) struct Discovered(RwLock<Known>);
 
 #[derive(Debug, Clone, Default)]
 struct Known {
+    /// Those of the manifests, in the order in which they were learned.
     in_order: Vec<Announced>,
     by_address: AddressMap<Announced>,
+    /// No announcement lies above this block.
+    newest: u64,
 }
 
 impl Clone for Discovered {
@@ -45,15 +59,22 @@ impl Discovered {
                 Some(before) => before.since = announced.since,
                 None => drop(known.by_address.insert(announced.address, announced)),
             }
-            known.in_order.push(announced);
+            known.newest = known.newest.max(announced.since);
+            if announced.kind != Kind::Pod {
+                known.in_order.push(announced);
+            }
         });
     }
 
     /// Forgets what was announced above a block, and says what that was.
     pub(crate) fn forget_above(&self, number: u64) -> Vec<Announced> {
         self.write(|known| {
-            known.by_address.retain(|_, one| one.since <= number);
-            known.in_order.extract_if(.., |one| one.since > number).collect()
+            if known.newest <= number {
+                return Vec::new();
+            }
+            known.newest = number;
+            known.in_order.retain(|one| one.since <= number);
+            known.by_address.extract_if(|_, one| one.since > number).map(|(_, one)| one).collect()
         })
     }
 
@@ -67,7 +88,7 @@ impl Discovered {
         self.read(|known| known.by_address.get(address).copied().filter(|one| one.since <= block))
     }
 
-    /// Those learned after the first `count`, and how many there are now.
+    /// Those of the manifests learned after the first `count`, and how many there are now.
     pub(crate) fn after(&self, count: usize) -> (Vec<Announced>, usize) {
         self.read(|known| {
             (known.in_order.get(count..).unwrap_or_default().to_vec(), known.in_order.len())

@@ -3,7 +3,7 @@
 //! One function a form; which form is meant is in `mapping`.
 
 use alloy::primitives::Address;
-use assay_domain::event::Withdrawal;
+use assay_domain::event::{PodValidator, Withdrawal};
 use assay_domain::{AvsId, Event, OperatorId, OperatorSetId, StakerId, StrategyId, UntrustedText};
 
 use super::abi::{AbiError, Fields, Frame};
@@ -256,6 +256,53 @@ pub(super) fn pod_shares(log: &mut Fields<'_>) -> Result<Event, AbiError> {
 pub(super) fn total_pod_shares(log: &mut Fields<'_>) -> Result<Event, AbiError> {
     let pod_owner = StakerId(log.indexed_address()?);
     Ok(Event::NewTotalShares { pod_owner, new_total_shares: log.data().i256()? })
+}
+
+pub(super) fn validator_restaked(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let validator = PodValidator::PubkeyHash(log.data().b256()?);
+    Ok(Event::PodValidatorRestaked { validator })
+}
+
+pub(super) fn validator_restaked_by_index(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let validator = PodValidator::Index(log.data().u40()?);
+    Ok(Event::PodValidatorRestaked { validator })
+}
+
+pub(super) fn balance_updated(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let validator = PodValidator::PubkeyHash(log.data().b256()?);
+    new_balance(validator, log.data())
+}
+
+pub(super) fn balance_updated_by_index(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let validator = PodValidator::Index(log.data().u40()?);
+    new_balance(validator, log.data())
+}
+
+fn new_balance(validator: PodValidator, data: &mut Frame<'_>) -> Result<Event, AbiError> {
+    let (balance_time, balance_gwei) = (data.u64()?, data.u64()?);
+    Ok(Event::PodValidatorBalanceUpdated { validator, balance_time, balance_gwei })
+}
+
+pub(super) fn validator_withdrawn(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let checkpoint_time = log.indexed_u64()?;
+    let validator = PodValidator::PubkeyHash(log.indexed_b256()?);
+    Ok(Event::PodValidatorWithdrawn { checkpoint_time, validator })
+}
+
+pub(super) fn validator_withdrawn_by_index(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let checkpoint_time = log.indexed_u64()?;
+    let validator = PodValidator::Index(log.indexed_u40()?);
+    Ok(Event::PodValidatorWithdrawn { checkpoint_time, validator })
+}
+
+pub(super) fn checkpoint_finalized(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let checkpoint_time = log.indexed_u64()?;
+    Ok(Event::PodCheckpointFinalized { checkpoint_time, share_delta_wei: log.data().i256()? })
+}
+
+pub(super) fn pod_eth_withdrawn(log: &mut Fields<'_>) -> Result<Event, AbiError> {
+    let recipient = log.indexed_address()?;
+    Ok(Event::PodEthWithdrawn { recipient, amount: log.data().u256()? })
 }
 
 pub(super) fn beacon_slashing_factor(log: &mut Fields<'_>) -> Result<Event, AbiError> {

@@ -9,7 +9,7 @@ use assay_domain::Event;
 
 use super::abi::{AbiError, Fields};
 use super::deployment::Contract::{
-    self, AllocationManager, AvsDirectory, DelegationManager, EigenPodManager,
+    self, AllocationManager, AvsDirectory, DelegationManager, EigenPod, EigenPodManager,
     PermissionController, RewardsCoordinator, StrategyManager,
 };
 use super::events::*;
@@ -245,6 +245,22 @@ pub(crate) const MAPPINGS: &[Mapping] = &[
     ),
     map(EigenPodManager, "BurnableETHSharesIncreased(uint256)", 0, 1, |log| {
         Ok(Event::BurnableEthSharesIncreased { shares: log.data().u256()? })
+    }),
+    // Validators were named by their index to v1.5.0, by the hash of their key since.
+    map(EigenPod, "ValidatorRestaked(uint40)", 0, 1, validator_restaked_by_index),
+    map(EigenPod, "ValidatorRestaked(bytes32)", 0, 1, validator_restaked),
+    map(EigenPod, "ValidatorBalanceUpdated(uint40,uint64,uint64)", 0, 3, balance_updated_by_index),
+    map(EigenPod, "ValidatorBalanceUpdated(bytes32,uint64,uint64)", 0, 3, balance_updated),
+    map(EigenPod, "ValidatorWithdrawn(uint64,uint40)", 2, 0, validator_withdrawn_by_index),
+    map(EigenPod, "ValidatorWithdrawn(uint64,bytes32)", 2, 0, validator_withdrawn),
+    map(EigenPod, "CheckpointFinalized(uint64,int256)", 1, 1, checkpoint_finalized),
+    map(EigenPod, "RestakedBeaconChainETHWithdrawn(address,uint256)", 1, 1, pod_eth_withdrawn),
+    map(EigenPod, "ExitRequested(bytes32)", 1, 0, |log| {
+        Ok(Event::PodExitRequested { pubkey_hash: log.indexed_b256()? })
+    }),
+    map(EigenPod, "ConsolidationRequested(bytes32,bytes32)", 2, 0, |log| {
+        let (source, target) = (log.indexed_b256()?, log.indexed_b256()?);
+        Ok(Event::PodConsolidationRequested { source, target })
     }),
     map(PermissionController, "AppointeeSet(address,address,address,bytes4)", 2, 2, appointee_set),
     map(

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alloy::consensus::BlockHeader;
-use alloy::primitives::{Address, B256};
-use alloy::rpc::types::Header as WholeHeader;
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::rpc::types::{EIP1186AccountProofResponse, Header as WholeHeader};
 use assay_domain::ChainId;
 use futures_util::future::{join, select_all};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -16,9 +15,9 @@ use serde_json::json;
 
 use super::chain_log::ChainLog;
 use super::endpoint::Endpoint;
-use super::receipts::{Unproven, may_hold, prove_header, prove_logs, prove_receipts};
+use super::receipts::{Unproven, prove_header, prove_logs, prove_receipts};
 use super::rpc_source::RpcSource;
-use super::source::{Heads, LogSource, Patience, SourceError};
+use super::source::{Heads, LogFilter, LogSource, Patience, SourceError};
 use crate::event_store::Header;
 
 /// Headers and receipts under way at a time while a range is proven.
@@ -105,7 +104,7 @@ impl Nodes {
     /// Asks two nodes; where they differ, the receipts of the block decide.
     async fn compare<'a, F>(
         &'a self,
-        addresses: &[Address],
+        filter: &LogFilter,
         question: impl Fn(&'a RpcSource) -> F,
     ) -> Result<Vec<ChainLog>, SourceError>
     where
@@ -116,7 +115,7 @@ impl Nodes {
             return self.ask(question).await;
         };
         match join(question(one), question(other)).await {
-            (Ok(logs), Ok(others)) => self.settle([one, other], addresses, logs, others).await,
+            (Ok(logs), Ok(others)) => self.settle([one, other], filter, logs, others).await,
             (Err(error @ SourceError::TooLarge { .. }), _)
             | (_, Err(error @ SourceError::TooLarge { .. })) => Err(error),
             (Ok(logs), Err(error)) | (Err(error), Ok(logs)) => {
@@ -130,7 +129,7 @@ impl Nodes {
     async fn settle(
         &self,
         nodes: [&RpcSource; 2],
-        addresses: &[Address],
+        filter: &LogFilter,
         mut logs: Vec<ChainLog>,
         others: Vec<ChainLog>,
     ) -> Result<Vec<ChainLog>, SourceError> {
@@ -153,7 +152,7 @@ impl Nodes {
             let proven = self
                 .ask(|node| async {
                     let header = node.whole_header(json!(hash)).await?;
-                    proven_logs(node, &header, *hash, addresses, one).await
+                    proven_logs(node, &header, *hash, filter, one).await
                 })
                 .await?;
             for (node, claimed) in nodes.iter().zip([one, other]) {
@@ -167,6 +166,51 @@ impl Nodes {
         Ok(logs)
     }
 
+    /// The header of a block, its hash recomputed. Every node must know the same block.
+    pub(super) async fn proven_header(&self, number: u64) -> Result<WholeHeader, SourceError> {
+        let mut proven: Option<WholeHeader> = None;
+        for node in &self.nodes {
+            let header = node.whole_header(json!(format!("{number:#x}"))).await?;
+            prove_header(&header, header.hash).map_err(|unproven| wrong(node, unproven))?;
+            if header.number() != number || proven.is_some_and(|other| other.hash != header.hash) {
+                return Err(self.inconsistent(format!("block {number} has several hashes")));
+            }
+            proven = Some(header);
+        }
+        proven.ok_or_else(|| self.inconsistent("no node".to_owned()))
+    }
+
+    /// What each node says that a contract answers to a call at this very block.
+    pub(super) async fn view(
+        &self,
+        contract: Address,
+        input: &Bytes,
+        block: B256,
+    ) -> Result<Vec<(String, Bytes)>, SourceError> {
+        let mut answers = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let call = json!({ "to": contract, "data": input });
+            let params = json!([call, { "blockHash": block }]);
+            answers.push((node.name(), node.answer("eth_call", params).await?));
+        }
+        Ok(answers)
+    }
+
+    /// An account and some of its slots at this very block, with proofs, and who gave them.
+    pub(super) async fn account_proof(
+        &self,
+        account: Address,
+        slots: &[B256],
+        block: B256,
+    ) -> Result<(String, EIP1186AccountProofResponse), SourceError> {
+        let params = json!([account, slots, { "blockHash": block }]);
+        self.ask(|node| {
+            let params = params.clone();
+            async { Ok((node.name(), node.answer("eth_getProof", params).await?)) }
+        })
+        .await
+    }
+
     fn inconsistent(&self, message: String) -> SourceError {
         SourceError::Inconsistent { endpoint: self.name(), message }
     }
@@ -178,10 +222,10 @@ fn place_of(logs: &[ChainLog], number: u64) -> Range<usize> {
         ..logs.partition_point(|log| log.block_number <= number)
 }
 
-/// Proves every block of a range, and that `logs` are all that it holds of these addresses.
+/// Proves every block of a range, and that `logs` are all that it holds that are asked for.
 async fn prove_range(
     node: &RpcSource,
-    addresses: &[Address],
+    filter: &LogFilter,
     from: u64,
     to: u64,
     logs: &[ChainLog],
@@ -192,7 +236,7 @@ async fn prove_range(
     let proofs = headers
         .map_ok(|header| async move {
             let claimed = logs.get(place_of(logs, header.number())).unwrap_or_default();
-            prove_block(node, &header, header.hash, addresses, claimed).await?;
+            prove_block(node, &header, header.hash, filter, claimed).await?;
             Ok((header.number(), header.parent_hash(), header.hash))
         })
         .try_buffered(PROOFS_AT_ONCE);
@@ -212,12 +256,12 @@ async fn prove_block(
     node: &RpcSource,
     header: &WholeHeader,
     hash: B256,
-    addresses: &[Address],
+    filter: &LogFilter,
     claimed: &[ChainLog],
 ) -> Result<(), SourceError> {
     // Where the bloom holds none of ours, there is nothing to fetch: no log is the whole truth.
-    let proven = if may_hold(&header.logs_bloom(), addresses) {
-        proven_logs(node, header, hash, addresses, claimed).await?
+    let proven = if filter.may_be_in(&header.logs_bloom()) {
+        proven_logs(node, header, hash, filter, claimed).await?
     } else {
         prove_header(header, hash).map_err(|unproven| wrong(node, unproven))?;
         Vec::new()
@@ -229,12 +273,12 @@ async fn proven_logs(
     node: &RpcSource,
     header: &WholeHeader,
     hash: B256,
-    addresses: &[Address],
+    filter: &LogFilter,
     claimed: &[ChainLog],
 ) -> Result<Vec<ChainLog>, SourceError> {
     prove_header(header, hash).map_err(|unproven| wrong(node, unproven))?;
     let receipts = node.receipts(hash).await?;
-    prove_receipts(header, &receipts, addresses, claimed).map_err(|unproven| wrong(node, unproven))
+    prove_receipts(header, &receipts, filter, claimed).map_err(|unproven| wrong(node, unproven))
 }
 
 fn wrong(node: &RpcSource, unproven: Unproven) -> SourceError {
@@ -260,17 +304,17 @@ impl LogSource for Nodes {
 
     async fn logs(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         from: u64,
         to: u64,
     ) -> Result<Vec<ChainLog>, SourceError> {
         if !self.verify_receipts {
-            let question = |node| RpcSource::logs(node, addresses.clone(), from, to);
-            return self.compare(&addresses, question).await;
+            let question = |node| RpcSource::logs(node, filter.clone(), from, to);
+            return self.compare(&filter, question).await;
         }
         self.ask(|node| async {
-            let logs = node.logs(addresses.clone(), from, to).await?;
-            prove_range(node, &addresses, from, to, &logs).await?;
+            let logs = node.logs(filter.clone(), from, to).await?;
+            prove_range(node, &filter, from, to, &logs).await?;
             Ok(logs)
         })
         .await
@@ -278,17 +322,17 @@ impl LogSource for Nodes {
 
     async fn logs_of_block(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         block: B256,
     ) -> Result<Vec<ChainLog>, SourceError> {
         if !self.verify_receipts {
-            let question = |node| RpcSource::logs_of_block(node, addresses.clone(), block);
-            return self.compare(&addresses, question).await;
+            let question = |node| RpcSource::logs_of_block(node, filter.clone(), block);
+            return self.compare(&filter, question).await;
         }
         self.ask(|node| async {
-            let logs = node.logs_of_block(addresses.clone(), block).await?;
+            let logs = node.logs_of_block(filter.clone(), block).await?;
             let header = node.whole_header(json!(block)).await?;
-            prove_block(node, &header, block, &addresses, &logs).await?;
+            prove_block(node, &header, block, &filter, &logs).await?;
             Ok(logs)
         })
         .await

@@ -11,6 +11,7 @@ use alloy::primitives::{Address, B256, Bloom, BloomInput};
 use alloy::rpc::types::{Header, Log, TransactionReceipt};
 
 use super::chain_log::{ChainLog, Topics};
+use super::source::LogFilter;
 
 /// What a node said about a block is not what the block's hash commits to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,11 +58,6 @@ pub enum Unproven {
     },
 }
 
-/// Whether a block with this bloom may hold a log of one of the addresses.
-pub(super) fn may_hold(bloom: &Bloom, addresses: &[Address]) -> bool {
-    addresses.iter().any(|address| bloom.contains_input(BloomInput::Raw(address.as_slice())))
-}
-
 /// Recomputes the header's hash.
 pub fn prove_header(header: &Header, expected: B256) -> Result<(), Unproven> {
     let found = header.inner.hash_slow();
@@ -71,18 +67,18 @@ pub fn prove_header(header: &Header, expected: B256) -> Result<(), Unproven> {
     Err(Unproven::Header { number: header.number(), expected, found })
 }
 
-/// The logs of these addresses in a block, if the receipts are the block's. The header must be
+/// The logs in a block that are asked for, if the receipts are the block's. The header must be
 /// proven. `claimed`, the logs that another answer gave, only helps to say which log is wrong.
 pub fn prove_receipts(
     header: &Header,
     receipts: &[TransactionReceipt],
-    addresses: &[Address],
+    filter: &LogFilter,
     claimed: &[ChainLog],
 ) -> Result<Vec<ChainLog>, Unproven> {
     let logs: Vec<ChainLog> = receipts
         .iter()
         .flat_map(TransactionReceipt::logs)
-        .filter(|log| addresses.contains(&log.address()))
+        .filter(|log| filter.wants(&log.address(), log.topic0()))
         .map(|log| chain_log(log, header))
         .collect();
     let primitives = receipts.iter().cloned().map(TransactionReceipt::into_primitives_receipt);

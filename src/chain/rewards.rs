@@ -28,20 +28,20 @@ fn rewards_by_submitter(
     rule: impl FnOnce(Address) -> RewardsRule,
 ) -> Result<Event, AbiError> {
     let submitter = log.indexed_address()?;
-    let nonce = U256::from_be_bytes(log.indexed_word()?.0);
-    let hash = log.indexed_word()?;
+    let nonce = U256::from_be_bytes(log.indexed_b256()?.0);
+    let hash = log.indexed_b256()?;
     submitted(log.data(), rule(submitter), (submitter, nonce, hash))
 }
 
 pub(super) fn unique_stake_rewards(log: &mut Fields<'_>) -> Result<Event, AbiError> {
-    let (submitter, hash) = (log.indexed_address()?, log.indexed_word()?);
+    let (submitter, hash) = (log.indexed_address()?, log.indexed_b256()?);
     let rule = RewardsRule::UniqueStake(operator_set(log.data())?);
     let nonce = log.data().u256()?;
     submitted(log.data(), rule, (submitter, nonce, hash))
 }
 
 pub(super) fn total_stake_rewards(log: &mut Fields<'_>) -> Result<Event, AbiError> {
-    let (submitter, hash) = (log.indexed_address()?, log.indexed_word()?);
+    let (submitter, hash) = (log.indexed_address()?, log.indexed_b256()?);
     let rule = RewardsRule::TotalStake(operator_set(log.data())?);
     let nonce = log.data().u256()?;
     submitted(log.data(), rule, (submitter, nonce, hash))
@@ -72,13 +72,13 @@ fn submitted(
 
 pub(super) fn operator_directed_avs_rewards(log: &mut Fields<'_>) -> Result<Event, AbiError> {
     let (submitter, avs) = (log.indexed_address()?, AvsId(log.indexed_address()?));
-    let hash = log.indexed_word()?;
+    let hash = log.indexed_b256()?;
     let nonce = log.data().u256()?;
     directed(log.data(), RewardedService::Avs(avs), (submitter, nonce, hash))
 }
 
 pub(super) fn operator_directed_set_rewards(log: &mut Fields<'_>) -> Result<Event, AbiError> {
-    let (submitter, hash) = (log.indexed_address()?, log.indexed_word()?);
+    let (submitter, hash) = (log.indexed_address()?, log.indexed_b256()?);
     let set = operator_set(log.data())?;
     let nonce = log.data().u256()?;
     directed(log.data(), RewardedService::OperatorSet(set), (submitter, nonce, hash))

@@ -2,10 +2,9 @@
 //! comes back is what was asked for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use alloy::rpc::types::{Header as WholeHeader, TransactionReceipt};
 use assay_domain::{BlockRef, ChainId};
 use serde::de::DeserializeOwned;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use super::chain_log::{ChainLog, HeaderJson, Quantity};
 use super::endpoint::Endpoint;
 use super::rpc_error::CallError;
-use super::source::{Heads, Limit, LogSource, Patience, SourceError};
+use super::source::{Heads, Limit, LogFilter, LogSource, Patience, SourceError};
 use super::transport::{Call, Transport};
 use crate::event_store::Header;
 
@@ -107,6 +106,15 @@ impl RpcSource {
         }
     }
 
+    /// What the node answers to a question about state.
+    pub(super) async fn answer<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, SourceError> {
+        self.call(&Call { method, params, range: None }).await
+    }
+
     /// The whole header of a block, by number or hash.
     pub(super) async fn whole_header(&self, block: Value) -> Result<WholeHeader, SourceError> {
         let is_hash = block.as_str().is_some_and(|block| block.len() == 66);
@@ -124,6 +132,31 @@ impl RpcSource {
         let call = Call { method: "eth_getBlockReceipts", params: json!([block]), range: None };
         let receipts: Option<_> = self.call(&call).await?;
         receipts.ok_or_else(|| self.inconsistent(format!("it has no receipts of block {block}")))
+    }
+
+    /// The logs of some blocks. `eth_getLogs` knows no "or" between addresses and topics: two
+    /// questions, asked together.
+    async fn filtered(
+        &self,
+        filter: &LogFilter,
+        blocks: &Value,
+        range: Option<(u64, u64)>,
+    ) -> Result<Vec<ChainLog>, SourceError> {
+        let asked = |key: &'static str, wanted: Option<Value>| async move {
+            let Some(wanted) = wanted else { return Ok(Vec::new()) };
+            let mut question = blocks.clone();
+            if let Some(fields) = question.as_object_mut() {
+                fields.insert(key.to_owned(), wanted);
+            }
+            self.call(&Call { method: "eth_getLogs", params: json!([question]), range }).await
+        };
+        let (addresses, topics) = (&filter.addresses, &filter.topics);
+        let addresses = (!addresses.is_empty()).then(|| json!(&**addresses));
+        let topics = (!topics.is_empty()).then(|| json!([&**topics]));
+        let (mut logs, by_topic): (Vec<ChainLog>, Vec<ChainLog>) =
+            futures_util::try_join!(asked("address", addresses), asked("topics", topics))?;
+        logs.extend(by_topic);
+        Ok(logs)
     }
 
     async fn header_by_tag(&self, tag: &str) -> Result<Option<Header>, SourceError> {
@@ -272,29 +305,23 @@ impl LogSource for RpcSource {
 
     async fn logs(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         from: u64,
         to: u64,
     ) -> Result<Vec<ChainLog>, SourceError> {
-        let filter = json!({
-            "address": &*addresses,
-            "fromBlock": format!("{from:#x}"),
-            "toBlock": format!("{to:#x}"),
-        });
-        let call = Call { method: "eth_getLogs", params: json!([filter]), range: Some((from, to)) };
-        let logs: Vec<ChainLog> = self.call(&call).await?;
+        let (first, last) = (format!("{from:#x}"), format!("{to:#x}"));
+        let blocks = json!({ "fromBlock": first, "toBlock": last });
+        let logs = self.filtered(&filter, &blocks, Some((from, to))).await?;
         self.check_range(&logs, from, to)?;
         self.in_order(logs)
     }
 
     async fn logs_of_block(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         block: B256,
     ) -> Result<Vec<ChainLog>, SourceError> {
-        let filter = json!({ "address": &*addresses, "blockHash": block });
-        let call = Call { method: "eth_getLogs", params: json!([filter]), range: None };
-        let logs: Vec<ChainLog> = self.call(&call).await?;
+        let logs = self.filtered(&filter, &json!({ "blockHash": block }), None).await?;
         if let Some(log) = logs.iter().find(|log| log.block_hash != block || log.removed) {
             let found = log.block_hash;
             return Err(self.inconsistent(format!("asked for logs of {block}, found of {found}")));

@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, keccak256};
 use assay_domain::{BlockRef, ChainId};
 
 use super::chain_log::{ChainLog, Topics};
-use super::source::{Heads, LogSource, SourceError};
+use super::source::{Heads, LogFilter, LogSource, SourceError};
 use crate::event_store::Header;
 
 /// Seconds between two scripted blocks.
@@ -188,8 +188,9 @@ impl Chain {
         self.at(number).filter(|_| self.shown.is_none_or(|shown| number <= shown))
     }
 
-    fn logs_of(&self, block: &ScriptedBlock, addresses: &[Address]) -> Vec<ChainLog> {
-        let wanted = block.logs.iter().filter(|log| addresses.contains(&log.address));
+    fn logs_of(&self, block: &ScriptedBlock, filter: &LogFilter) -> Vec<ChainLog> {
+        let is_wanted = |log: &&ChainLog| filter.wants(&log.address, log.topics.as_slice().first());
+        let wanted = block.logs.iter().filter(is_wanted);
         let hide = |mut log: ChainLog| {
             log.block_timestamp = log.block_timestamp.filter(|_| self.logs_have_times);
             log
@@ -223,23 +224,23 @@ impl LogSource for ScriptedSource {
 
     async fn logs(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         from: u64,
         to: u64,
     ) -> Result<Vec<ChainLog>, SourceError> {
         self.answer(|chain| {
             let blocks = (from..=to).filter_map(|number| chain.seen(number));
-            Ok(blocks.flat_map(|block| chain.logs_of(block, &addresses)).collect())
+            Ok(blocks.flat_map(|block| chain.logs_of(block, &filter)).collect())
         })
     }
 
     async fn logs_of_block(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         block: B256,
     ) -> Result<Vec<ChainLog>, SourceError> {
         self.answer(|chain| match chain.all.get(&block) {
-            Some(block) => Ok(chain.logs_of(block, &addresses)),
+            Some(block) => Ok(chain.logs_of(block, &filter)),
             None => Err(SourceError::Inconsistent {
                 endpoint: self.name(),
                 message: format!("unknown block {block}"),

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, Bloom, BloomInput};
 use assay_domain::{BlockRef, ChainId};
 
 use super::chain_log::ChainLog;
@@ -23,6 +23,40 @@ pub struct Heads {
     pub safe: Option<BlockRef>,
     /// The newest block the chain will not go back behind; `None` where unknown.
     pub finalized: Option<BlockRef>,
+}
+
+/// Which logs are asked for: all of some contracts, and some events whoever emits them. A chain has
+/// more EigenPods than an address list can hold.
+#[derive(Debug, Clone, Default)]
+pub struct LogFilter {
+    /// Contracts whose logs are wanted.
+    pub addresses: Arc<[Address]>,
+    /// First topics that are wanted of anybody.
+    pub topics: Arc<[B256]>,
+}
+
+impl LogFilter {
+    /// All logs of these contracts.
+    pub fn of(addresses: impl Into<Arc<[Address]>>) -> Self {
+        Self { addresses: addresses.into(), ..Self::default() }
+    }
+
+    /// Whether a log of this emitter with this first topic is asked for.
+    pub fn wants(&self, emitter: &Address, topic: Option<&B256>) -> bool {
+        self.addresses.contains(emitter) || topic.is_some_and(|topic| self.topics.contains(topic))
+    }
+
+    /// Whether a block with this bloom may hold a log that is asked for.
+    pub fn may_be_in(&self, bloom: &Bloom) -> bool {
+        let is_in = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
+        self.addresses.iter().any(|address| is_in(address.as_slice()))
+            || self.topics.iter().any(|topic| is_in(topic.as_slice()))
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.topics.is_empty()
+    }
 }
 
 /// Where chain logs come from.
@@ -46,7 +80,7 @@ pub trait LogSource: Send + Sync + 'static {
     /// Logs of the canonical blocks `from` to `to`, both included.
     fn logs(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         from: u64,
         to: u64,
     ) -> impl Future<Output = Result<Vec<ChainLog>, SourceError>> + Send;
@@ -54,7 +88,7 @@ pub trait LogSource: Send + Sync + 'static {
     /// Logs of this very block, canonical or not.
     fn logs_of_block(
         &self,
-        addresses: Arc<[Address]>,
+        filter: LogFilter,
         block: B256,
     ) -> impl Future<Output = Result<Vec<ChainLog>, SourceError>> + Send;
 

@@ -6,8 +6,9 @@
 //! Numbers: 1 to 29 DelegationManager, 30 to 59 AllocationManager, 60 to 69 StrategyManager,
 //! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 98 PermissionController,
 //! 100 to 129 liquid restaking tokens and prices, 130 to 149 Symbiotic, 150 to 159 the beacon
-//! chain, 160 to 169 RewardsCoordinator, 190 to 199 kept as they came, 200 and up Assay's own, of which 205 to 219 signed
-//! messages.
+//! chain, 160 to 169 RewardsCoordinator, 170 to 179 EigenPods, 190 to 199 kept as they came, 200
+//! and up Assay's own, of which 205 to 219 signed messages, and 230 to 239 what was read beside the
+//! log.
 //! An event of a liquid restaking token says the same of every protocol; which contract's log says
 //! it is in `src/chain/manifests`. `asset: None` is native ether.
 
@@ -737,6 +738,55 @@ pub enum Event {
         /// The share now, 1/10,000.
         new_bips: u16,
     } = 163,
+    /// `EigenPod.ValidatorRestaked`, in both forms: a validator's withdrawal credentials were proven
+    /// to be the pod. Of all events of pods: the pod is the fact's emitter.
+    PodValidatorRestaked {
+        /// The validator.
+        validator: PodValidator,
+    } = 170,
+    /// `EigenPod.ValidatorBalanceUpdated`, in both forms.
+    PodValidatorBalanceUpdated {
+        /// The validator.
+        validator: PodValidator,
+        /// When it had this balance, seconds.
+        balance_time: u64,
+        /// Its balance, gwei.
+        balance_gwei: u64,
+    } = 171,
+    /// `EigenPod.ValidatorWithdrawn`, in both forms: a checkpoint found its balance to be zero.
+    PodValidatorWithdrawn {
+        /// When the checkpoint began, seconds.
+        checkpoint_time: u64,
+        /// The validator.
+        validator: PodValidator,
+    } = 172,
+    /// `EigenPod.CheckpointFinalized`.
+    PodCheckpointFinalized {
+        /// When the checkpoint began, seconds.
+        checkpoint_time: u64,
+        /// What it changed of the owner's shares, wei.
+        #[borsh(serialize_with = "write_i256", deserialize_with = "read_i256")]
+        share_delta_wei: I256,
+    } = 173,
+    /// `EigenPod.RestakedBeaconChainETHWithdrawn`: ether left the pod.
+    PodEthWithdrawn {
+        /// Who got it.
+        recipient: Address,
+        /// Wei.
+        amount: U256,
+    } = 174,
+    /// `EigenPod.ExitRequested`: the pod told a validator to exit (EIP-7002).
+    PodExitRequested {
+        /// Hash of the validator's key.
+        pubkey_hash: B256,
+    } = 175,
+    /// `EigenPod.ConsolidationRequested`: the stake of one validator is to go to another (EIP-7251).
+    PodConsolidationRequested {
+        /// Hash of the key of the validator that ends.
+        source: B256,
+        /// Hash of the key of the validator that goes on.
+        target: B256,
+    } = 176,
 
     /// A chain log that moves no rating, or whose topic nobody knows: kept byte for byte.
     Unmapped {
@@ -794,6 +844,44 @@ pub enum Event {
         /// The transaction, whoever sent it.
         tx_hash: B256,
     } = 220,
+    /// A metadata document was read at an address that operators or AVSs may name. What it says is
+    /// shown and decides nothing.
+    MetadataDocumentRecorded {
+        /// Where it was.
+        uri: UntrustedText,
+        /// SHA-256 of its bytes.
+        hash: B256,
+        /// What it calls whoever named it.
+        name: UntrustedText,
+        /// The website it names.
+        website: Option<UntrustedText>,
+    } = 230,
+    /// A contract was asked at this fact's block. Asked of nodes, and not provable by itself.
+    ViewObserved {
+        /// What the list of questions calls it.
+        name: String,
+        /// The contract.
+        contract: Address,
+        /// What it was asked: selector and arguments.
+        input: Bytes,
+        /// What it answered.
+        answer: Bytes,
+    } = 231,
+    /// An account at this fact's block, proven against the block's state root.
+    AccountProven {
+        /// What the list of questions calls it.
+        name: String,
+        /// The account.
+        account: Address,
+        /// Wei.
+        balance: U256,
+        /// Transactions it sent, or contracts it made.
+        nonce: u64,
+        /// Hash of its code.
+        code_hash: B256,
+        /// Storage slots and what they hold.
+        slots: Vec<(U256, U256)>,
+    } = 232,
 }
 
 /// What a contract is to Symbiotic.
@@ -864,6 +952,19 @@ pub struct RewardsSubmission {
     pub start_timestamp: u32,
     /// For how long, seconds.
     pub duration: u32,
+}
+
+/// How an EigenPod names a validator.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum PodValidator {
+    /// By its index on the beacon chain, to v1.5.0.
+    Index(u64) = 0,
+    /// By SHA-256 of its public key, padded with 16 zero bytes, since v1.6.0.
+    PubkeyHash(B256) = 1,
 }
 
 /// `IDelegationManagerTypes.Withdrawal`.
@@ -1033,9 +1134,10 @@ impl Event {
         Subjects { operator, operator_set, avs, lrt: self.lrt() }
     }
 
-    /// The contract that the event makes known: what it is, its announcer's manifest says.
+    /// The contract that the event makes known: what it is, its announcer's role or manifest says.
     pub const fn announced(&self) -> Option<Address> {
         match self {
+            Self::PodDeployed { eigen_pod, .. } => Some(*eigen_pod),
             Self::SymbioticEntityAdded { entity, .. } => Some(*entity),
             _ => None,
         }
@@ -1075,7 +1177,8 @@ impl Event {
             | Self::OperatorSetCreated { .. }
             | Self::RedistributionAddressSet { .. }
             | Self::LrtNavGuardSet { .. }
-            | Self::LrtRedemptionsPaused { .. } => true,
+            | Self::LrtRedemptionsPaused { .. }
+            | Self::BeaconValidatorObserved { .. } => true,
             Self::AllocationDelaySet { delay_blocks, .. } => {
                 u64::from(*delay_blocks) < crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS
             }

@@ -131,16 +131,16 @@ impl EventStore {
         Ok(facts)
     }
 
-    /// The facts of one kind that stand, in the order of the chain. Final or not is not asked.
-    pub(super) async fn standing_of_kind(
+    /// The facts of some kinds that stand, in the order of the chain. Final or not is not asked.
+    pub(super) async fn standing(
         &self,
-        kind: u8,
+        condition: &str,
         chain_id: ChainId,
         mut apply: impl FnMut(Fact),
     ) -> Result<(), ReadError> {
         let mut snapshot = Snapshot::begin(&self.pool).await?;
         let standing = format!(
-            "kind = {kind} AND chain_id = {chain_id}
+            "{condition} AND chain_id = {chain_id}
              AND NOT EXISTS (SELECT FROM event_store.orphans o
                  WHERE o.chain_id = events.chain_id AND o.block_hash = events.block_hash)
              ORDER BY block_number, log_index"

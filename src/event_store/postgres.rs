@@ -13,8 +13,9 @@ use super::error::AppendError;
 use super::ingest;
 use super::read::ReadError;
 
-/// The kind of event that makes a contract known; it has an index of its own.
-const ANNOUNCEMENT: u8 = 130;
+/// The kinds of events that make a contract known: `PodDeployed` and `SymbioticEntityAdded`. They
+/// have an index of their own.
+const ANNOUNCEMENTS: &str = "kind IN (70, 130)";
 
 /// The event store in a Postgres database.
 #[derive(Debug, Clone)]
@@ -115,7 +116,7 @@ impl EventStore {
     /// Facts of a chain that stand and make contracts known, in the order of the chain.
     pub async fn announcements(&self, chain_id: ChainId) -> Result<Vec<Fact>, AppendError> {
         let mut facts = Vec::new();
-        let read = self.standing_of_kind(ANNOUNCEMENT, chain_id, |fact| facts.push(fact)).await;
+        let read = self.standing(ANNOUNCEMENTS, chain_id, |fact| facts.push(fact)).await;
         match read {
             Ok(()) => Ok(facts),
             Err(ReadError::Unavailable(error)) => Err(error.into()),

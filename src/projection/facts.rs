@@ -76,7 +76,7 @@ impl ReadModel {
                     write_slash(&mut self.tables.slashing_events, fact, chain, slash, place);
                 }
             }
-            _ => {}
+            _ => self.write_pods(fact, chain, position),
         }
     }
 

@@ -8,6 +8,7 @@ mod copy;
 mod facts;
 pub mod feed;
 mod lrt;
+mod pods;
 pub mod provisional;
 pub mod publications;
 mod ratings;
@@ -61,6 +62,10 @@ struct Tables {
     lrt_positions: TableRows,
     attestations: TableRows,
     attestation_standings: TableRows,
+    pods: TableRows,
+    pod_delegations: TableRows,
+    validators: TableRows,
+    validator_slashings: TableRows,
 }
 
 impl Tables {
@@ -122,10 +127,14 @@ impl Tables {
                 "attestation_standings",
                 "digest, position, standing",
             ),
+            pods: TableRows::new("pods", pods::POD_COLUMNS),
+            pod_delegations: TableRows::new("pod_delegations", pods::DELEGATION_COLUMNS),
+            validators: TableRows::new("validators", pods::VALIDATOR_COLUMNS),
+            validator_slashings: TableRows::new("validator_slashings", pods::SLASHING_COLUMNS),
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 18] {
+    fn all(&mut self) -> [&mut TableRows; 22] {
         [
             &mut self.blocks,
             &mut self.entities,
@@ -145,13 +154,17 @@ impl Tables {
             &mut self.lrt_positions,
             &mut self.attestations,
             &mut self.attestation_standings,
+            &mut self.pods,
+            &mut self.pod_delegations,
+            &mut self.validators,
+            &mut self.validator_slashings,
         ]
     }
 }
 
 impl ReadModel {
     /// Every table that is written here.
-    pub const TABLES: [&'static str; 18] = [
+    pub const TABLES: [&'static str; 22] = [
         "blocks",
         "entities",
         "assessments",
@@ -170,6 +183,10 @@ impl ReadModel {
         "lrt_positions",
         "attestations",
         "attestation_standings",
+        "pods",
+        "pod_delegations",
+        "validators",
+        "validator_slashings",
     ];
 
     /// A read model that holds everything up to canonical position `written_to`.

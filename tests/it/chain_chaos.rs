@@ -12,6 +12,7 @@ use assay::chain::{IngestError, ScriptedSource, Step};
 use assay::event_store::{AppendError, EventStore};
 use assay_domain::{Event, Fact};
 
+use crate::chain_pods::random_pods;
 use crate::chain_store::{StoredIngest, canonical, resume};
 use crate::chain_world::{FIRST, chain, emissions, truth};
 use crate::mock_node::{Habits, MockNode};
@@ -49,7 +50,8 @@ impl Game {
         for _ in 0..blocks {
             self.salt += 1;
             let logs = self.random.below(4);
-            self.chain.push(self.salt, emissions(self.salt, logs));
+            let emissions = [emissions(self.salt, logs), random_pods(self.salt)].concat();
+            self.chain.push(self.salt, emissions);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::{Address, B256, address};
 use alloy::rpc::types::{Header, TransactionReceipt};
 use assay::chain::receipts::{Unproven, prove_header, prove_logs, prove_receipts};
-use assay::chain::{ChainLog, Endpoint, LogSource as _, Nodes, Patience, SourceError};
+use assay::chain::{ChainLog, Endpoint, LogFilter, LogSource as _, Nodes, Patience, SourceError};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
@@ -19,6 +19,10 @@ use crate::support::synthetic::Random;
 
 /// Emits 70 of the block's 463 logs.
 const WETH: Address = address!("c02aaa39b223fe8d0a0e5c4f27ead9083c756cc2");
+
+fn weth() -> LogFilter {
+    LogFilter::of([WETH])
+}
 
 #[derive(Debug, Clone)]
 struct Block {
@@ -49,7 +53,7 @@ impl Block {
             serde_json::from_value(self.receipts.clone()).unwrap();
         let claimed: Vec<ChainLog> = serde_json::from_str(&json!(self.logs).to_string()).unwrap();
         prove_header(&header, self.hash())?;
-        let proven = prove_receipts(&header, &receipts, &[WETH], &claimed)?;
+        let proven = prove_receipts(&header, &receipts, &weth(), &claimed)?;
         prove_logs(&proven, &claimed)
     }
 
@@ -193,7 +197,7 @@ async fn a_liar_is_named_and_the_honest_node_is_believed() {
         let liar = node(lie).await;
 
         let alone = nodes(vec![liar.clone()], true).await;
-        let refusal = alone.logs([WETH].into(), number, number).await.unwrap_err();
+        let refusal = alone.logs(weth(), number, number).await.unwrap_err();
         assert!(matches!(refusal, SourceError::Unproven { .. }), "{refusal}");
         assert!(refusal.to_string().contains(&liar.to_string()), "{refusal}");
 
@@ -204,8 +208,8 @@ async fn a_liar_is_named_and_the_honest_node_is_believed() {
             (vec![honest.clone(), liar.clone()], false),
         ] {
             let both = nodes(endpoints, verify_receipts).await;
-            let in_range = both.logs([WETH].into(), number, number).await.unwrap();
-            let by_hash = both.logs_of_block([WETH].into(), truth[0].block_hash).await.unwrap();
+            let in_range = both.logs(weth(), number, number).await.unwrap();
+            let by_hash = both.logs_of_block(weth(), truth[0].block_hash).await.unwrap();
             // Receipts know the time of their block, these logs do not.
             prove_logs(&truth, &in_range).unwrap();
             prove_logs(&truth, &by_hash).unwrap();
@@ -222,7 +226,7 @@ async fn where_one_node_dies_the_next_is_asked() {
     let nodes = nodes(vec![never_there, mortal, node(block).await], true).await;
     for dies in [false, true] {
         is_dead.store(dies, Ordering::Relaxed);
-        let logs = nodes.logs([WETH].into(), 21_925_176, 21_925_176).await.unwrap();
+        let logs = nodes.logs(weth(), 21_925_176, 21_925_176).await.unwrap();
         assert_eq!(logs.len(), 70);
     }
 }

@@ -180,7 +180,11 @@ fn core_emitter(decoder: &Decoder, declaration: &Declaration) -> Option<Emitter>
     let is_named = |address: &Address| {
         contracts.role(address).is_some_and(|role| role.name() == declaration.contract)
     };
-    let address = contracts.addresses().into_iter().find(is_named)?;
+    let address = if declaration.contract == "EigenPod" {
+        pod(decoder)
+    } else {
+        contracts.addresses().into_iter().find(is_named)?
+    };
     let mut taken = Vec::new();
     for (place, input) in declaration.event.inputs.iter().enumerate() {
         let left_out = left_out(declaration);
@@ -221,6 +225,20 @@ fn listed_emitters(decoder: &Decoder, declaration: &Declaration) -> Vec<Emitter>
         }
     }
     emitters
+}
+
+/// An EigenPod that its manager announced.
+fn pod(decoder: &Decoder) -> Address {
+    let is_manager = |one: &Address| {
+        decoder.contracts().role(one).is_some_and(|role| role.name() == "EigenPodManager")
+    };
+    let manager = decoder.contracts().addresses().into_iter().find(is_manager).unwrap();
+    let pod = Address::repeat_byte(0x90);
+    let topic = keccak256("PodDeployed(address,address)");
+    let owner = Address::repeat_byte(0x91).into_word();
+    let announcement = log(manager, &[topic, pod.into_word(), owner], Vec::new());
+    assert!(decoder.decode(announcement, 1).unwrap().is_some());
+    pod
 }
 
 /// Lets a factory say that there is a new contract.
@@ -324,7 +342,7 @@ fn every_declaration_is_decoded_or_left_out_for_a_reason() {
     let decoder = mainnet();
     let mut random = Random(20_260_501);
     for (source, count, mapped_count) in
-        [("eigenlayer", 225, 59), ("lrt", 468, 45), ("symbiotic", 115, 22)]
+        [("eigenlayer", 225, 69), ("lrt", 468, 45), ("symbiotic", 115, 22)]
     {
         let Some(declarations) = declarations(source) else { return };
         assert_eq!(declarations.len(), count);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use assay::chain::{ChainLog, LogSource as _, ScriptedSource};
+use assay::chain::{ChainLog, LogFilter, LogSource as _, ScriptedSource};
 use assay::event_store::Header;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -15,6 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use futures_util::stream;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// How the node behaves.
@@ -245,9 +246,12 @@ async fn header(node: &Shared, tag: &str) -> Result<Value, (i64, String)> {
 }
 
 async fn logs(node: &Shared, filter: &Value) -> Result<Value, (i64, String)> {
-    let addresses = serde_json::from_value::<Vec<_>>(filter["address"].clone()).unwrap().into();
+    let wanted = LogFilter {
+        addresses: listed(&filter["address"]).into(),
+        topics: listed(&filter["topics"][0]).into(),
+    };
     let logs = if let Some(hash) = filter["blockHash"].as_str() {
-        let logs = node.chain.logs_of_block(addresses, hash.parse().unwrap()).await;
+        let logs = node.chain.logs_of_block(wanted, hash.parse().unwrap()).await;
         logs.map_err(|_| (-32000, "unknown block".to_owned()))?
     } else {
         let (from, to) = range(filter);
@@ -255,7 +259,7 @@ async fn logs(node: &Shared, filter: &Value) -> Result<Value, (i64, String)> {
         if let Some(max) = habits.range_max.filter(|max| to - from >= *max) {
             return Err(habits.refuse_range(from, max));
         }
-        let logs = node.chain.logs(addresses, from, to).await.unwrap();
+        let logs = node.chain.logs(wanted, from, to).await.unwrap();
         if let Some(max) = habits.logs_max.filter(|max| logs.len() > *max && to > from) {
             let fitting = logs[max].block_number.saturating_sub(1).clamp(from, to - 1);
             return Err(habits.refuse_logs(max, from, fitting));
@@ -263,6 +267,11 @@ async fn logs(node: &Shared, filter: &Value) -> Result<Value, (i64, String)> {
         logs
     };
     Ok(logs.iter().map(|log| node.habits.log(log)).collect())
+}
+
+/// The items of a list that may be missing.
+fn listed<T: DeserializeOwned>(list: &Value) -> Vec<T> {
+    serde_json::from_value::<Option<_>>(list.clone()).unwrap().unwrap_or_default()
 }
 
 fn range(filter: &Value) -> (u64, u64) {

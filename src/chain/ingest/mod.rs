@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use assay_domain::{BlockRef, Fact};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ use crate::chain::beacon::Beacon;
 use crate::chain::decode::Decoder;
 use crate::chain::range::RangeSize;
 use crate::chain::sink::Sink;
-use crate::chain::source::{Heads, LogSource, SourceError};
+use crate::chain::source::{Heads, LogFilter, LogSource, SourceError};
 use crate::chain::window::{Fork, Window, check_link};
 use crate::event_store::{Batch, Header, Revert};
 
@@ -67,7 +67,10 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         let window = Window::new(anchor.filter(is_attached), &state.window)
             .map_err(IngestError::BrokenWindow)?;
         decoder.learn(&state.announcements);
-        let addresses = decoder.contracts().addresses().into();
+        let filter = LogFilter {
+            addresses: decoder.contracts().addresses().into(),
+            topics: decoder.pod_topics().into(),
+        };
         let size = RangeSize::new(
             options.range_blocks_first,
             options.range_blocks_max,
@@ -76,7 +79,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         let finalized = state.finalized.map(|block| block.number);
         let status = IngestStatus { next_block, finalized, ..IngestStatus::default() };
         Ok(Self {
-            fetch: Fetch { source, decoder, addresses, beacon: None },
+            fetch: Fetch { source, decoder, filter, beacon: None },
             sink,
             options,
             stop,
@@ -361,14 +364,14 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
     async fn facts_of(&self, headers: &[Header]) -> Result<Vec<Fact>, IngestError<K::Error>> {
         let Some(last) = headers.last() else { return Ok(Vec::new()) };
         let to = last.block.number;
-        let (mut addresses, mut asked) = self.fetch.addresses(to);
+        let (mut filter, mut asked) = self.fetch.filter(to);
         let mut facts = Vec::new();
         loop {
-            if !addresses.is_empty() {
-                facts.extend(self.facts_of_contracts(headers, &addresses).await?);
+            if !filter.is_empty() {
+                facts.extend(self.filtered_facts(headers, &filter).await?);
             }
             let before = asked;
-            addresses = self.fetch.news(&mut asked, to);
+            filter = self.fetch.news(&mut asked, to);
             if asked <= before {
                 break;
             }
@@ -382,19 +385,20 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         Ok(facts)
     }
 
-    async fn facts_of_contracts(
+    async fn filtered_facts(
         &self,
         headers: &[Header],
-        addresses: &Arc<[Address]>,
+        filter: &LogFilter,
     ) -> Result<Vec<Fact>, IngestError<K::Error>> {
         let blocks: Vec<_> = headers
             .iter()
-            .map(|header| (self.fetch.clone(), Arc::clone(addresses), header.block))
+            .map(|header| (self.fetch.clone(), filter.clone(), header.block))
             .collect();
         let asked =
-            stream::iter(blocks).map(|(fetch, addresses, block)| fetch.of_block(addresses, block));
+            stream::iter(blocks).map(|(fetch, filter, block)| fetch.of_block(filter, block));
         let answers: Vec<_> = asked.buffered(self.options.concurrency.max(1)).try_collect().await?;
-        let mut facts = Vec::new();
+        let decoder = &self.fetch.decoder;
+        let (mut facts, mut undecided) = (Vec::new(), Vec::new());
         for (block, logs) in answers {
             for log in logs {
                 if (log.block_number, log.block_hash) != (block.number, block.hash) {
@@ -402,8 +406,15 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
                     let message = format!("asked for logs of {}, found of {found}", block.number);
                     return Err(self.fetch.inconsistent(message).into());
                 }
-                facts.extend(self.fetch.decoder.decode(log, block.timestamp)?);
+                if decoder.is_emitter_known(&log) {
+                    facts.extend(decoder.decode(log, block.timestamp)?);
+                } else {
+                    undecided.push((log, block.timestamp));
+                }
             }
+        }
+        for (log, timestamp) in undecided {
+            facts.extend(decoder.decode(log, timestamp)?);
         }
         Ok(facts)
     }

@@ -13,7 +13,7 @@ use assay_domain::attestation::{
 };
 use assay_domain::decimal::Ppt;
 use assay_domain::event::{
-    RatingAction, RatingActionKind, RewardedService, RewardsRule, RewardsSubmission,
+    PodValidator, RatingAction, RatingActionKind, RewardedService, RewardsRule, RewardsSubmission,
     SymbioticEntity, Withdrawal,
 };
 use assay_domain::mitigation::VerificationLevel;
@@ -155,6 +155,7 @@ fn examples() -> Vec<Event> {
     events.extend(symbiotic());
     events.extend(beacon());
     events.extend(rewards());
+    events.extend(pods());
     events.extend(our_own());
     events.sort_by_key(|event| event.to_canonical_bytes()[0]);
     events
@@ -449,6 +450,29 @@ fn beacon() -> Vec<Event> {
     ]
 }
 
+fn pods() -> Vec<Event> {
+    let v = &mut Values(170);
+    vec![
+        Event::PodValidatorRestaked { validator: PodValidator::Index(v.small()) },
+        Event::PodValidatorBalanceUpdated {
+            validator: PodValidator::PubkeyHash(v.hash()),
+            balance_time: v.small(),
+            balance_gwei: v.small(),
+        },
+        Event::PodValidatorWithdrawn {
+            checkpoint_time: v.small(),
+            validator: PodValidator::PubkeyHash(v.hash()),
+        },
+        Event::PodCheckpointFinalized {
+            checkpoint_time: v.small(),
+            share_delta_wei: -I256::from_raw(v.amount()),
+        },
+        Event::PodEthWithdrawn { recipient: v.address(), amount: v.amount() },
+        Event::PodExitRequested { pubkey_hash: v.hash() },
+        Event::PodConsolidationRequested { source: v.hash(), target: v.hash() },
+    ]
+}
+
 fn our_own() -> Vec<Event> {
     let v = &mut Values(200);
     [
@@ -473,6 +497,26 @@ fn our_own() -> Vec<Event> {
             seq: v.block(),
             word: v.amount(),
             tx_hash: v.hash(),
+        },
+        Event::MetadataDocumentRecorded {
+            uri: UntrustedText(b"https://a.example/metadata.json".to_vec()),
+            hash: v.hash(),
+            name: UntrustedText("Ankr \u{202e}".as_bytes().to_vec()),
+            website: Some(UntrustedText(b"https://a.example".to_vec())),
+        },
+        Event::ViewObserved {
+            name: "total".to_owned(),
+            contract: v.address(),
+            input: vec![1, 2, 3, 4].into(),
+            answer: vec![5; 32].into(),
+        },
+        Event::AccountProven {
+            name: "reserve".to_owned(),
+            account: v.address(),
+            balance: v.amount(),
+            nonce: v.small(),
+            code_hash: v.hash(),
+            slots: vec![(v.amount(), v.amount())],
         },
     ]
     .into_iter()
