@@ -20,6 +20,7 @@ mod story;
 mod stress;
 mod table;
 mod verify;
+mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

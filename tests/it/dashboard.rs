@@ -34,14 +34,12 @@ fn chromium() -> Option<PathBuf> {
 }
 
 /// The made-up world in a database, rated.
-async fn rated_world() -> (TestDatabase, Rater, Vec<Fact>) {
+pub(crate) async fn rated_world() -> (TestDatabase, Rater, Vec<Fact>) {
     let database = database().await;
     let store = database.store().await;
-    let facts = world::facts().unwrap();
-    append(&database, facts.clone()).await;
-    let mut rater = Rater::new(store, Arc::new(Methodology::version_1().unwrap()));
-    rater.catch_up().await.unwrap();
-    (database, rater, facts)
+    let mut rater = Rater::new(store.clone(), Arc::new(Methodology::version_1().unwrap()));
+    world::play(&store, &mut rater, 0..=world::DAYS).await.unwrap();
+    (database, rater, world::facts().unwrap())
 }
 
 async fn append(database: &TestDatabase, facts: Vec<Fact>) {
@@ -128,49 +126,4 @@ async fn graphql_over_http_passes_its_audit_whole() {
     let output = command.kill_on_drop(true).output().await.unwrap();
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["ok"], &found["all"]), (&Value::from(61), &Value::from(61)), "{output:?}");
-}
-
-#[tokio::test]
-async fn the_made_up_world_has_something_for_every_page() {
-    let (database, _, facts) = rated_world().await;
-    assert!(facts.iter().all(|fact| fact.chain_id == world::CHAIN_ID));
-    assert_eq!(facts, world::facts().unwrap(), "the same every time");
-    let pool = database.pool().await;
-    let query = "{ open: slashings(where: { isOpen: true }) { totalCount nodes { blocksLeft
-            slashedShares { shares releasedShares } } }
-        closed: slashings(where: { isOpen: false }) { nodes { blocksLeft
-            slashedShares { shares releasedShares } } }
-        notRated: entities(where: { isRated: false, kind: [OPERATOR] }) { totalCount }
-        downgrades: ratingActions(where: { kind: [DOWNGRADED] }) { totalCount }
-        operators: entities(where: { kind: [OPERATOR] }) { nodes {
-            ... on Operator { profile { allocationDelayBlocks pendingAllocationDelay { blocks } }
-                allocations { nodes { currentMagnitudeWad pendingMagnitudeWad } } } } } }";
-    let text = assay_graphql::execute(&pool, query, serde_json::json!({})).await;
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    let data = &answer["data"];
-    assert_eq!(data["open"]["totalCount"], 2, "{answer}");
-    for slash in data["open"]["nodes"].as_array().unwrap() {
-        assert!(slash["blocksLeft"].as_i64().unwrap() > 0);
-        assert_eq!(slash["slashedShares"][0]["releasedShares"], "0");
-    }
-    for slash in data["closed"]["nodes"].as_array().unwrap() {
-        let shares = &slash["slashedShares"][0];
-        assert_eq!(
-            (&slash["blocksLeft"], &shares["releasedShares"]),
-            (&0.into(), &shares["shares"])
-        );
-    }
-    assert_eq!(data["closed"]["nodes"].as_array().unwrap().len(), 2);
-    assert_eq!(data["notRated"]["totalCount"], 1);
-    assert!(data["downgrades"]["totalCount"].as_i64().unwrap() >= 2);
-    let operators = data["operators"]["nodes"].as_array().unwrap();
-    let without_notice =
-        operators.iter().filter(|one| one["profile"]["allocationDelayBlocks"] == 0).count();
-    assert_eq!(without_notice, 2);
-    // What was scheduled months ago is in force.
-    for allocation in
-        operators.iter().flat_map(|one| one["allocations"]["nodes"].as_array().unwrap())
-    {
-        assert_eq!(allocation["pendingMagnitudeWad"], Value::Null, "{allocation}");
-    }
 }

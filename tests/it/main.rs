@@ -34,3 +34,4 @@ mod oracle_proof;
 mod oracle_world;
 mod store;
 mod support;
+mod world;
