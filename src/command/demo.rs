@@ -5,12 +5,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use assay::event_store::Batch;
 use assay::projection::publications;
 use assay::world;
 use clap::Args;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 use super::database::{DatabaseArgs, Open};
 use super::feed;
@@ -25,6 +23,9 @@ const LEDGER: &[u8] = include_bytes!("ledger.assay");
 
 /// The ledger's chain.
 const MAINNET: u64 = 1;
+
+/// How many rating actions there are.
+const ACTIONS: &str = "{ ratingActions(first: 1) { totalCount } }";
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
@@ -98,53 +99,27 @@ pub(super) async fn run(database: &DatabaseArgs, args: DemoArgs) -> anyhow::Resu
 /// The made-up year: in a database of its own, which goes away with the program.
 async fn world(database: &DatabaseArgs, args: &DemoArgs) -> anyhow::Result<()> {
     let open = database.open_apart().await?;
+    let feed = super::world::stage(&open).await?;
     let store = open.store().await?;
-    refuse_other_chains(store.pool()).await?;
-    let facts = world::facts()?;
-    let batch = Batch {
-        chain_id: world::CHAIN_ID,
-        finalized: Some(world::head(&facts)),
-        facts,
-        ..Batch::default()
-    };
-    store.append(&batch).await?;
-    let rated = during("rating a made-up year", open.rater().await?.catch_up()).await?;
-    let feed = feed::publish(&open).await?;
     publications::project(&store).await?;
     let reader = open.reader().await?;
+    let events = world::facts()?.len();
     if args.json {
         let ratings = rows_as_json(&story::rows(&reader, None).await?);
-        let told = json!({ "isDemo": true, "events": batch.facts.len(), "ratings": ratings });
-        say(&told.to_string());
+        say(&json!({ "isDemo": true, "events": events, "ratings": ratings }).to_string());
     } else {
+        let counted = super::query::ask(&reader, ACTIONS, Value::Null).await?;
         say(&format!(
-            "DEMO: a made-up year of {} events on chain {}; {} rating actions follow. Every name, \
-             address and figure is invented.",
-            batch.facts.len(),
+            "DEMO: a made-up year of {events} events on chain {}; {} rating actions follow. Every \
+             name, address and figure is invented.",
             world::CHAIN_ID,
-            rated.actions
+            counted["ratingActions"]["totalCount"]
         ));
     }
     if args.once {
         return Ok(());
     }
     serve(&open, args, &feed).await
-}
-
-/// What is appended is for ever: a database that follows a real chain is not one to make things
-/// up in.
-async fn refuse_other_chains(pool: &PgPool) -> anyhow::Result<()> {
-    let other: Option<i64> =
-        sqlx::query_scalar("SELECT chain_id FROM event_store.events WHERE chain_id <> $1 LIMIT 1")
-            .bind(world::CHAIN_ID.cast_signed())
-            .fetch_optional(pool)
-            .await?;
-    match other {
-        Some(chain) => anyhow::bail!(
-            "the database holds events of chain {chain}: use an empty one for the made-up world"
-        ),
-        None => Ok(()),
-    }
 }
 
 /// Appends the shipped ledger, through the same path as any archive.
@@ -184,7 +159,8 @@ fn rows_as_json(rows: &[Row]) -> Vec<Value> {
 async fn serve(open: &Open, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Result<()> {
     let simulator = Some(open.simulator().await?);
     let config = assay_graphql::ApiConfig { simulator, ..assay_graphql::ApiConfig::default() };
-    let router = assay_graphql::router(open.reader().await?, config);
+    let router = assay_graphql::router(open.reader().await?, config)
+        .merge(assay::intake::routes(open.store().await?));
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", args.listen)
     })?;

@@ -125,6 +125,20 @@ impl LocalChain {
         Ok(GasKey::from_signer(key))
     }
 
+    /// A contract for keys that end with this process, and what publishing to it needs.
+    pub(super) async fn publication(&self) -> anyhow::Result<Publication> {
+        let signers: Vec<RatingSigner> = (0..SIGNERS).map(|_| RatingSigner::random()).collect();
+        Ok(Publication {
+            rpc_url: self.anvil.rpc_url().to_owned(),
+            oracle: self.deploy(&signers, THRESHOLD).await?,
+            signers,
+            peers: Vec::new(),
+            gas_key: self.another_gas_key().await?,
+            policy: Policy::development(),
+            observer: Observer::silent(),
+        })
+    }
+
     /// Deploys the contract for these signers.
     pub(super) async fn deploy(
         &self,
@@ -147,19 +161,9 @@ impl LocalChain {
 pub(super) async fn publish(open: &Open) -> anyhow::Result<Feed> {
     let pool = open.oracle().await?;
     let local = LocalChain::start(&pool).await?;
-    let signers: Vec<RatingSigner> = (0..SIGNERS).map(|_| RatingSigner::random()).collect();
-    let oracle = local.deploy(&signers, THRESHOLD).await?;
-    let publication = Publication {
-        rpc_url: local.anvil.rpc_url().to_owned(),
-        oracle,
-        signers,
-        peers: Vec::new(),
-        gas_key: local.gas_key.clone(),
-        policy: Policy::development(),
-        observer: Observer::silent(),
-    };
+    let publication = local.publication().await?;
     during("publishing the ratings", publish_once(&pool, &publication)).await?;
-    Ok(Feed::new(local, oracle.address))
+    Ok(Feed::new(local, publication.oracle.address))
 }
 
 fn npm_folder() -> PathBuf {
@@ -212,7 +216,7 @@ pub(super) async fn newest_reports(pool: &PgPool) -> anyhow::Result<Vec<(EntityK
         .collect()
 }
 
-async fn newest_report_time(pool: &PgPool) -> anyhow::Result<u64> {
+pub(super) async fn newest_report_time(pool: &PgPool) -> anyhow::Result<u64> {
     let reports = newest_reports(pool).await?;
     let times = reports
         .iter()

@@ -27,6 +27,7 @@ mod story;
 mod stress;
 mod table;
 mod verify;
+mod world;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@
 //! they say without being fetched.
 
 mod lrt;
+mod play;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ use alloy::dyn_abi::DynSolValue;
 use alloy::primitives::{Address, B256, U256, keccak256};
 use assay_domain::text::UntrustedText;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, StrategyId};
+
+pub use play::{PlayError, play};
 
 use crate::chain::{
     ChainLog, Contracts, DecodeError, Decoder, DeploymentError, Manifest, ManifestError,
@@ -31,7 +34,11 @@ const BEGIN_BLOCK: u64 = 7_200_000;
 const DAY_BLOCKS: u64 = 7_200;
 
 /// Days of the story.
-const DAYS: u64 = 365;
+pub const DAYS: u64 = 365;
+
+/// Blocks into a day at which everyday things happen, and slashes.
+const MORNING: u64 = 40;
+const SLASH_PLACE: u64 = 3_000;
 
 /// 1e18: all of a magnitude, and one ether.
 const WAD: u64 = 1_000_000_000_000_000_000;
@@ -116,13 +123,7 @@ pub enum WorldError {
 
 /// All facts of the year, in order. The last block is final.
 pub fn facts() -> Result<Vec<Fact>, WorldError> {
-    let mut world = World::new()?;
-    world.found();
-    for day in 2..=DAYS {
-        world.lrt_day(day)?;
-        world.live(day);
-    }
-    Ok(world.facts)
+    Ok(World::told(DAYS)?.facts)
 }
 
 /// An address of the made-up world.
@@ -136,6 +137,18 @@ fn operator(number: usize) -> OperatorId {
 
 fn set(avs: usize, id: u32) -> OperatorSetId {
     OperatorSetId { avs: AvsId(address("avs", avs)), id }
+}
+
+const fn block_at(day: u64, block_of_day: u64) -> u64 {
+    BEGIN_BLOCK + day * DAY_BLOCKS + block_of_day
+}
+
+const fn time_at(day: u64, block_of_day: u64) -> u64 {
+    BEGIN_TIME + 12 * (day * DAY_BLOCKS + block_of_day)
+}
+
+const fn day_of(block: u64) -> u64 {
+    (block - BEGIN_BLOCK) / DAY_BLOCKS
 }
 
 /// What something calls itself.
@@ -184,12 +197,22 @@ impl World {
         })
     }
 
+    /// The world as it is at the end of a day.
+    fn told(until: u64) -> Result<Self, WorldError> {
+        let mut world = Self::new()?;
+        world.found();
+        for day in 2..=until {
+            world.lrt_day(day)?;
+            world.live(day);
+        }
+        Ok(world)
+    }
+
     /// Goes on to a block: what is said next is in it.
     fn at(&mut self, day: u64, block_of_day: u64) {
-        let blocks = day * DAY_BLOCKS + block_of_day;
-        let number = BEGIN_BLOCK + blocks;
+        let number = block_at(day, block_of_day);
         let hash = keccak256(format!("assay-demo block {number}"));
-        self.block = BlockRef { number, hash, timestamp: BEGIN_TIME + 12 * blocks };
+        self.block = BlockRef { number, hash, timestamp: time_at(day, block_of_day) };
     }
 
     fn say(&mut self, event: Event) {
@@ -289,7 +312,7 @@ impl World {
 
     /// A day: somebody delegates, somebody allocates, and now and then something happens.
     fn live(&mut self, day: u64) {
-        self.at(day, 40);
+        self.at(day, MORNING);
         let number = usize::try_from(day).unwrap_or_default() % OPERATORS.len();
         self.say(Event::OperatorSharesIncreased {
             operator: operator(number),
@@ -339,7 +362,7 @@ impl World {
 
     /// Takes a percentage of an allocation, with every event that the contracts emit for it.
     fn slash(&mut self, who: usize, avs: usize, id: u32, percent: u64, words: &str) {
-        self.at(self.day(), 3_000);
+        self.at(day_of(self.block.number), SLASH_PLACE);
         self.slashes += 1;
         let (operator, operator_set, strategy) = (operator(who), set(avs, id), StrategyId(ETH));
         let before = self.left.get(&who).copied().unwrap_or(WAD);
@@ -423,10 +446,6 @@ impl World {
                 shares,
             });
         }
-    }
-
-    const fn day(&self) -> u64 {
-        (self.block.number - BEGIN_BLOCK) / DAY_BLOCKS
     }
 }
 

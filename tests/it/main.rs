@@ -44,3 +44,4 @@ mod support;
 mod validators;
 mod webhook;
 mod what_if;
+mod world;

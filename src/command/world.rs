@@ -1,0 +1,110 @@
+//! `assay demo --world`: the made-up year in a log, and its ratings on a local chain on which not
+//! everything goes well.
+
+use std::time::Duration;
+
+use alloy::providers::{Provider as _, ProviderBuilder};
+use anyhow::Context as _;
+use assay::world::{self, CHAIN_ID, DAYS};
+use assay_oracle::publish::PublishError;
+use assay_oracle::{Publication, publish_once};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::database::Open;
+use super::feed::{Feed, LocalChain, newest_report_time};
+use super::progress::during;
+
+/// The first oracle contract is written to until this day and never again: a stale feed.
+const ABANDONED_DAY: u64 = 200;
+
+/// Seconds after which every batch has expired.
+const EXPIRY_SECONDS: u64 = 2_000;
+
+/// Seconds after which a batch that failed is tried again.
+const RETRY_SECONDS: u64 = 5;
+
+/// How long to wait for a block that does not come.
+const IN_VAIN: Duration = Duration::from_secs(1);
+
+/// A base fee that leaves out what was sent for anvil's first one: 50 gwei.
+const DEAR_BASE_FEE: &str = "0xba43b7400";
+
+/// Tells the year, rates it, and publishes it: to one contract until it is abandoned, then to
+/// another.
+pub(super) async fn stage(open: &Open) -> anyhow::Result<Feed> {
+    let store = open.store().await?;
+    refuse_other_chains(store.pool()).await?;
+    let (pool, mut rater) = (open.oracle().await?, open.rater().await?);
+    let first = world::play(&store, &mut rater, 0..=ABANDONED_DAY);
+    during("rating the first part of a made-up year", first).await?;
+    let local = LocalChain::start(&pool).await?;
+    let abandoned = local.publication().await?;
+    during("publishing for the last time", publish_once(&pool, &abandoned)).await?;
+    let rest = world::play(&store, &mut rater, ABANDONED_DAY + 1..=DAYS);
+    during("rating the rest of it", rest).await?;
+    let publication = local.publication().await?;
+    let trouble = publish_in_trouble(&local, &pool, &publication);
+    during("publishing on a busy chain", trouble).await?;
+    Ok(Feed::new(local, publication.oracle.address))
+}
+
+/// The first batches expire before a block takes them and fail; their successors are left out for
+/// their fee and replaced; then everything that is due is published.
+async fn publish_in_trouble(
+    local: &LocalChain,
+    pool: &PgPool,
+    publication: &Publication,
+) -> anyhow::Result<()> {
+    let mut hasty = publication.clone();
+    hasty.policy.publish_timeout = IN_VAIN;
+    hasty.policy.patience.bump_after_blocks = 1;
+    let now = newest_report_time(pool).await?.saturating_add(60);
+    anvil(local, "evm_setNextBlockTimestamp", json!([now])).await?;
+    anvil(local, "evm_mine", json!([])).await?;
+    anvil(local, "evm_setAutomine", json!([false])).await?;
+    publish_in_vain(pool, &hasty).await?;
+    // What failed is noticed, and due again a little later.
+    for seconds in [EXPIRY_SECONDS, RETRY_SECONDS] {
+        anvil(local, "evm_increaseTime", json!([seconds])).await?;
+        anvil(local, "evm_mine", json!([])).await?;
+        publish_in_vain(pool, &hasty).await?;
+    }
+    anvil(local, "anvil_setNextBlockBaseFeePerGas", json!([DEAR_BASE_FEE])).await?;
+    anvil(local, "evm_mine", json!([])).await?;
+    anvil(local, "evm_setAutomine", json!([true])).await?;
+    hasty.policy.publish_timeout = publication.policy.publish_timeout;
+    publish_once(pool, &hasty).await?;
+    Ok(())
+}
+
+/// Sends what is due to a chain that makes no blocks.
+async fn publish_in_vain(pool: &PgPool, publication: &Publication) -> anyhow::Result<()> {
+    match publish_once(pool, publication).await {
+        Ok(_) | Err(PublishError::NotIncluded { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn anvil(local: &LocalChain, method: &'static str, arguments: Value) -> anyhow::Result<()> {
+    let provider = ProviderBuilder::new().connect_http(local.anvil.rpc_url().parse()?);
+    let answer: Result<Value, _> = provider.raw_request(method.into(), arguments).await;
+    answer.with_context(|| format!("the local chain does not answer {method}"))?;
+    Ok(())
+}
+
+/// What is appended is for ever: a database that follows a real chain is not one to make things
+/// up in.
+async fn refuse_other_chains(pool: &PgPool) -> anyhow::Result<()> {
+    let other: Option<i64> =
+        sqlx::query_scalar("SELECT chain_id FROM event_store.events WHERE chain_id <> $1 LIMIT 1")
+            .bind(CHAIN_ID.cast_signed())
+            .fetch_optional(pool)
+            .await?;
+    match other {
+        Some(chain) => anyhow::bail!(
+            "the database holds events of chain {chain}: use an empty one for the made-up world"
+        ),
+        None => Ok(()),
+    }
+}

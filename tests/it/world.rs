@@ -1,0 +1,183 @@
+//! The made-up world: that everything is in it which a page, a command or a test may want to show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use alloy::primitives::U256;
+use assay::world;
+use assay_domain::attestation::Message;
+use serde_json::{Value, json};
+
+use crate::dashboard::rated_world;
+use crate::support::{self, TestDatabase};
+
+/// Tags of `Event::OperatorSlashed` and `Event::BlocksReverted`.
+const SLASHED: i16 = 34;
+const REVERTED: i16 = 201;
+
+async fn ask(database: &TestDatabase, query: &str) -> Value {
+    let text = assay_graphql::execute(&database.pool().await, query, json!({})).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer.get("errors"), None, "{answer}");
+    answer["data"].clone()
+}
+
+fn list(value: &Value) -> &Vec<Value> {
+    value["nodes"].as_array().unwrap_or_else(|| panic!("{value}"))
+}
+
+fn wei(value: &Value) -> U256 {
+    value.as_str().unwrap_or_else(|| panic!("{value}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_made_up_world_has_something_for_every_page() {
+    let (database, mut rater, facts) = rated_world().await;
+    assert!(facts.iter().all(|fact| fact.chain_id == world::CHAIN_ID));
+    let query = "{ open: slashings(where: { isOpen: true }) { nodes { blocksLeft
+            slashedShares { shares releasedShares } } }
+        closed: slashings(where: { isOpen: false }) { nodes { blocksLeft
+            slashedShares { shares releasedShares } } }
+        notRated: entities(where: { isRated: false, kind: [OPERATOR] }) { totalCount }
+        assigned: ratingActions(where: { kind: [ASSIGNED] }) { totalCount }
+        affirmed: ratingActions(where: { kind: [AFFIRMED] }) { totalCount }
+        upgraded: ratingActions(where: { kind: [UPGRADED] }) { totalCount }
+        downgraded: ratingActions(where: { kind: [DOWNGRADED] }) { totalCount }
+        withdrawn: ratingActions(where: { kind: [WITHDRAWN] }) { totalCount }
+        first: ratingActions(where: { revision: 0 }) { totalCount }
+        restated: ratingActions(where: { revision: 1 }) { totalCount }
+        operators: entities(where: { kind: [OPERATOR] }) { nodes {
+            ... on Operator { profile { allocationDelayBlocks pendingAllocationDelay { blocks } }
+                allocations { nodes { currentMagnitudeWad pendingMagnitudeWad } } } } } }";
+    let data = ask(&database, query).await;
+    let (open, closed) = (list(&data["open"]), list(&data["closed"]));
+    assert_eq!((open.len(), closed.len()), (2, 2), "the slash that was taken back is not here");
+    for slash in open {
+        assert!(slash["blocksLeft"].as_i64().unwrap() > 0);
+        assert_eq!(slash["slashedShares"][0]["releasedShares"], "0");
+    }
+    for slash in closed {
+        let shares = &slash["slashedShares"][0];
+        assert_eq!(slash["blocksLeft"], 0);
+        assert_eq!(shares["releasedShares"], shares["shares"]);
+    }
+    assert_eq!(data["notRated"]["totalCount"], 1);
+    for kind in ["assigned", "affirmed", "upgraded", "downgraded", "withdrawn", "first", "restated"]
+    {
+        assert!(data[kind]["totalCount"].as_i64().unwrap() > 0, "{kind}: {data}");
+    }
+    let operators = list(&data["operators"]);
+    let without_notice =
+        operators.iter().filter(|one| one["profile"]["allocationDelayBlocks"] == 0).count();
+    assert_eq!(without_notice, 2);
+    // What was scheduled months ago is in force.
+    for allocation in operators.iter().flat_map(|one| list(&one["allocations"])) {
+        assert_eq!(allocation["pendingMagnitudeWad"], Value::Null, "{allocation}");
+    }
+    tokens_are_looked_through(&database).await;
+    what_is_signed_is_there(&database, world::head(&facts).timestamp).await;
+    a_slash_was_taken_back(&database).await;
+
+    // Told again to another log, it is the same to the last bit.
+    let (_other, mut again, _) = rated_world().await;
+    let heads = [rater.catch_up().await.unwrap(), again.catch_up().await.unwrap()];
+    assert_eq!(heads[0], heads[1]);
+}
+
+async fn tokens_are_looked_through(database: &TestDatabase) {
+    let data = ask(
+        database,
+        "{ lrts(first: 5) { nodes { slug rating { label } rates(first: 1) { nodes { rate } }
+            backing { nav
+                positions(first: 20) { nodes { place value operator { slug } operatorSet { slug } } }
+                reserve { status coveragePpt } lossDistribution { expectedLossPpt } } } } }",
+    )
+    .await;
+    let mut statuses = BTreeMap::<&str, usize>::new();
+    for lrt in list(&data["lrts"]) {
+        let (backing, slug) = (&lrt["backing"], &lrt["slug"]);
+        let positions = list(&backing["positions"]);
+        let sum: U256 = positions.iter().map(|one| wei(&one["value"])).sum();
+        assert_eq!(sum, wei(&backing["nav"]), "{slug}");
+        let slashable = positions.iter().filter(|one| one["place"] == "SLASHABLE");
+        let named = |one: &Value| one["operator"]["slug"].is_string();
+        let sets = slashable.filter(|one| named(one) && one["operatorSet"]["slug"].is_string());
+        assert!(sets.count() > 1, "{slug}");
+        assert!(!list(&lrt["rates"]).is_empty(), "{slug}");
+        assert!(lrt["rating"]["label"].is_string(), "{slug}");
+        let status = backing["reserve"]["status"].as_str().unwrap();
+        *statuses.entry(status).or_default() += 1;
+        if status == "BELOW_FULL" {
+            assert!(wei(&backing["reserve"]["coveragePpt"]) < U256::from(1_000_000_000_000_u64));
+        }
+    }
+    assert_eq!(statuses, BTreeMap::from([("ABSENT", 1), ("BELOW_FULL", 1), ("PROVEN", 1)]));
+}
+
+async fn what_is_signed_is_there(database: &TestDatabase, now: u64) {
+    let store = database.store().await;
+    let (mut standing, mut expired) = (BTreeSet::new(), 0);
+    let (mut signers, mut revoked) = (0, BTreeSet::new());
+    for recorded in store.messages(0, u64::MAX).await.unwrap() {
+        let signed = Message::of_event(&recorded.fact.event).unwrap();
+        assert!(assay::attestation::is_genuine(world::CHAIN_ID, &signed));
+        match signed.message {
+            Message::SignerRegistration(_) => signers += 1,
+            Message::Attestation(claim) if claim.expires_at < now => expired += 1,
+            Message::Attestation(_) => {
+                standing.insert(signed.digest);
+            }
+            Message::Revocation(revocation) => {
+                revoked.insert(revocation.attestation);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((signers, expired, revoked.len()), (2, 1, 1));
+    assert!(revoked.is_subset(&standing) && standing.len() >= 8, "{}", standing.len());
+}
+
+async fn a_slash_was_taken_back(database: &TestDatabase) {
+    let counts: (i64, i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(o.block_hash),
+                (SELECT count(*) FROM event_store.events WHERE kind = $2)
+         FROM event_store.events e LEFT JOIN event_store.orphans o USING (chain_id, block_hash)
+         WHERE e.kind = $1",
+    )
+    .bind(SLASHED)
+    .bind(REVERTED)
+    .fetch_one(&database.pool().await)
+    .await
+    .unwrap();
+    assert_eq!(counts, (5, 1, 1));
+}
+
+#[tokio::test]
+async fn the_demo_of_the_world_publishes_through_trouble() {
+    let database = support::database().await;
+    let url = database.url.clone();
+    let output = tokio::task::spawn_blocking(move || {
+        crate::oracle_world::anvil_path();
+        let demo = ["demo", "--world", "--once", "--json", "--database-url", &url];
+        Command::new(env!("CARGO_BIN_EXE_assay")).args(demo).output().unwrap()
+    })
+    .await
+    .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["isDemo"], true);
+    let (failed, replaced, feeds, stale): (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM outbox.batches WHERE landing = 'reverted'),
+                (SELECT count(*) FROM outbox.batches WHERE landing = 'stored' AND attempts > 1),
+                (SELECT count(DISTINCT oracle) FROM read_model.publications),
+                (SELECT count(DISTINCT p.entity_key) FROM read_model.publications p
+                  WHERE p.oracle = (SELECT address FROM outbox.oracles ORDER BY id LIMIT 1)
+                    AND EXISTS (SELECT FROM outbox.reports r
+                          WHERE r.entity_key = p.entity_key AND r.seq > p.seq))",
+    )
+    .fetch_one(&database.pool().await)
+    .await
+    .unwrap();
+    assert!(failed > 0 && replaced > 0 && stale > 0, "{failed} {replaced} {stale}");
+    assert_eq!(feeds, 2);
+}
