@@ -27,7 +27,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
-use crate::execute::{Answer, Outcome, Question, prepare, run, sdl};
+use crate::execute::{Answer, Outcome, Prepared, Question, prepare, run, sdl};
 use crate::export;
 use crate::graphiql;
 use crate::limit::{
@@ -38,6 +38,7 @@ use crate::live::{Live, Payer};
 use crate::metrics;
 use crate::persisted::{self, Registered};
 use crate::quota::{self, ApiKey, Client, Quotas};
+use crate::recent::{self, Recent};
 use crate::session::Session;
 use crate::transport::{
     Malformed, Media, Wanted, check_content_type, etag, known, negotiate, question_of_body,
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) live: Live,
     pub(crate) quotas: Arc<Quotas>,
     registered: Registered,
+    recent: Recent,
 }
 
 /// The routes of the API over a pool that may read schema `read_model`.
@@ -82,6 +84,7 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
     let shared = Arc::new(Shared {
         quotas: Arc::new(Quotas::new(api_keys, points_an_hour, client_header)),
         registered: Registered::new(),
+        recent: Recent::new(),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         live: Live::new(pool.clone()),
         pool,
@@ -91,7 +94,8 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([CONTENT_TYPE, ACCEPT, AUTHORIZATION]);
+        .allow_headers([CONTENT_TYPE, ACCEPT, AUTHORIZATION])
+        .expose_headers([ETAG, RETRY_AFTER]);
     Router::new()
         .route("/graphql", any(graphql))
         .route(
@@ -166,6 +170,7 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
         }
     };
     *operation = persisted::name_of(&question.query);
+    let key = recent::key(&question);
     let text = candidate.map(|candidate| (candidate, question.query.clone()));
     let prepared = prepare(question);
     let left = match cost(prepared.as_ref().map_or(1, |prepared| prepared.cost)) {
@@ -178,22 +183,33 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
                 shared.registered.register(candidate, &text);
             }
             metrics::spent(prepared.cost);
-            match shared.places.try_acquire() {
-                Ok(_place) => run(&shared.pool, prepared).await,
-                Err(_) => {
-                    let cause = ApiError::Unavailable("too many requests at once");
-                    Answer::refused(cause, Outcome::Unavailable)
-                }
-            }
+            answer(shared, prepared, key).await
         }
-        Err(refusal) => refusal,
+        Err(refusal) => Arc::new(refusal),
     };
     let is_kept = answer.is_settled;
-    let mut response = written(answer, media, is_get, &asked);
+    let mut response = written(&answer, media, is_get, &asked);
     if let Some(left) = left.filter(|_| !is_kept) {
         left.write(response.headers_mut());
     }
     response
+}
+
+/// The answer of a moment ago, if it is still true, or a new one.
+async fn answer(shared: &Shared, prepared: Prepared, key: recent::Key) -> Arc<Answer> {
+    let Ok(_place) = shared.places.try_acquire() else {
+        let cause = ApiError::Unavailable("too many requests at once");
+        return Arc::new(Answer::refused(cause, Outcome::Unavailable));
+    };
+    let place = match shared.recent.find(&shared.pool, key).await {
+        Ok(answer) => return answer,
+        Err(place) => place,
+    };
+    let answer = Arc::new(run(&shared.pool, prepared).await);
+    if let Some(place) = place {
+        shared.recent.keep(place, &answer);
+    }
+    answer
 }
 
 async fn subscribe(shared: &Shared, request: Request, client: Client) -> Response {
@@ -274,7 +290,7 @@ fn refused(unread: Unread, media: Media) -> Response {
     (status, kept, body).into_response()
 }
 
-fn written(answer: Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Response {
+fn written(answer: &Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept"));
@@ -290,7 +306,7 @@ fn written(answer: Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Res
         headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
     }
     if is_get && status == StatusCode::OK {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(&answer)));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(answer)));
         let tag = etag(answer.body.as_bytes());
         let known = known(asked, &tag);
         let is_known = known.is_some();
@@ -299,7 +315,7 @@ fn written(answer: Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Res
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
     }
-    (status, headers, Body::from(answer.body)).into_response()
+    (status, headers, Body::from(answer.body.clone())).into_response()
 }
 
 fn cache_control(answer: &Answer) -> &'static str {
