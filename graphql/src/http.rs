@@ -261,10 +261,11 @@ async fn whole(body: Body) -> Result<Vec<u8>, Unread> {
     while let Some(part) = parts.next().await {
         let part = part.map_err(|_| Unread::Malformed(Malformed::Body))?;
         read = read.saturating_add(part.len());
-        match read {
-            ..=BODY_BYTES_MAX => bytes.extend_from_slice(&part),
-            ..=BODY_BYTES_DISCARDED => bytes.clear(),
-            _ => break,
+        if read > BODY_BYTES_DISCARDED {
+            break;
+        }
+        if read <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(&part);
         }
     }
     if read > BODY_BYTES_MAX { Err(Unread::TooLarge) } else { Ok(bytes) }

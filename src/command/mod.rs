@@ -50,7 +50,7 @@ enum Command {
     /// Rate the shipped mainnet slashing ledger, publish to a local chain, serve GraphQL.
     Demo(demo::DemoArgs),
     /// Follow a live chain: record, rate and serve, for as long as it runs.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Serve a database that another process writes: GraphQL and the dashboard, read only.
     Serve(serve::ServeArgs),
     /// Record a chain, and neither rate nor serve.
@@ -89,7 +89,7 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Demo(demo) => demo::run(&args.database, demo).await,
-        Command::Run(run) => run::run(&args.database, run).await,
+        Command::Run(run) => run::run(&args.database, *run).await,
         Command::Serve(serve) => serve::run(&args.database, serve).await,
         Command::Ingest(ingest) => ingest::run(&args.database, ingest).await,
         Command::Import(import) => import::run(&args.database, import).await,
