@@ -51,7 +51,7 @@ const other = spawn(node, [join(tools, "node_modules/postgraphile/dist/cli-run.j
 });
 process.on("exit", () => other.kill());
 
-const post = (query) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ query }) });
+const post = (query) => ({ method: "POST", headers: { "content-type": "application/json", connection: "close" }, body: JSON.stringify({ query }) });
 async function ready(url) {
   for (let tries = 0; tries < 120; tries += 1) {
     try {
