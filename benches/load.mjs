@@ -31,12 +31,12 @@ const queries = {
 const folder = mkdtempSync(join(tmpdir(), "assay-load-"));
 const urls = { assay: "http://127.0.0.1:4741/graphql", postgraphile: "http://127.0.0.1:4742/graphql" };
 const node = join(tools, "node_modules/.bin/node");
-const config = join(folder, "graphile.config.mjs");
+const config = join(tools, "graphile.config.mjs");
 writeFileSync(
   config,
-  `import { PostGraphileAmberPreset } from "${tools}/node_modules/postgraphile/dist/presets/amber.js";
-import { makeV4Preset } from "${tools}/node_modules/postgraphile/dist/presets/v4.js";
-import { makePgService } from "${tools}/node_modules/postgraphile/dist/adaptors/pg.js";
+  `import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
+import { makeV4Preset } from "postgraphile/presets/v4";
+import { makePgService } from "postgraphile/adaptors/pg";
 export default {
   extends: [PostGraphileAmberPreset, makeV4Preset({ disableDefaultMutations: true, graphiql: false })],
   pgServices: [makePgService({ connectionString: process.env.DATABASE_URL, schemas: ["read_model"], poolConfig: { max: 8 } })],
@@ -44,14 +44,14 @@ export default {
 };
 `,
 );
-const other = spawn(node, [join(tools, "node_modules/postgraphile/dist/cli.js"), "--config", config], {
+const other = spawn(node, [join(tools, "node_modules/postgraphile/dist/cli-run.js"), "--config", config], {
   cwd: tools,
   env: { ...process.env, NODE_ENV: "production", GRAPHILE_ENV: "production" },
   stdio: ["ignore", "ignore", "inherit"],
 });
 process.on("exit", () => other.kill());
 
-const post = (query) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ query }) });
+const post = (query) => ({ method: "POST", headers: { "content-type": "application/json", connection: "close" }, body: JSON.stringify({ query }) });
 async function ready(url) {
   for (let tries = 0; tries < 120; tries += 1) {
     try {

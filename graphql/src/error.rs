@@ -6,6 +6,8 @@
 
 use async_graphql::{ErrorExtensionValues, ServerError};
 
+use crate::limit::MESSAGE_CHARS_MAX;
+
 /// What can go wrong between a request and its answer. `extensions.code` names the variant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
@@ -172,6 +174,11 @@ pub(crate) fn annotate(error: &mut ServerError) {
 }
 
 fn write_extensions(error: &mut ServerError, cause: &ApiError) {
+    // What is wrong may quote what was asked, which may be as long as a body.
+    if let Some((cut, _)) = error.message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        error.message.truncate(cut);
+        error.message.push('…');
+    }
     let values = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
     values.set("code", cause.code());
     if let Some(hint) = cause.hint() {

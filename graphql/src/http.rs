@@ -27,7 +27,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
-use crate::execute::{Answer, Backend, Outcome, Question, prepare, run, sdl};
+use crate::execute::{Answer, Backend, Outcome, Prepared, Question, prepare, run, sdl};
 use crate::export;
 use crate::graphiql;
 use crate::limit::{
@@ -38,6 +38,7 @@ use crate::live::{Live, Payer};
 use crate::metrics;
 use crate::persisted::{self, Registered};
 use crate::quota::{self, ApiKey, Client, Quotas};
+use crate::recent::{self, Recent};
 use crate::session::Session;
 use crate::stress::Simulator;
 use crate::transport::{
@@ -78,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) live: Live,
     pub(crate) quotas: Arc<Quotas>,
     registered: Registered,
+    recent: Recent,
 }
 
 /// The routes of the API over a pool that may read schema `read_model`.
@@ -86,6 +88,7 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
     let shared = Arc::new(Shared {
         quotas: Arc::new(Quotas::new(api_keys, points_an_hour, client_header)),
         registered: Registered::new(),
+        recent: Recent::new(),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         live: Live::new(pool.clone()),
         backend: Backend { pool, simulator },
@@ -95,7 +98,8 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([CONTENT_TYPE, ACCEPT, AUTHORIZATION]);
+        .allow_headers([CONTENT_TYPE, ACCEPT, AUTHORIZATION])
+        .expose_headers([ETAG, RETRY_AFTER]);
     Router::new()
         .route("/graphql", any(graphql))
         .route(
@@ -170,6 +174,7 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
         }
     };
     *operation = persisted::name_of(&question.query);
+    let key = recent::key(&question);
     let text = candidate.map(|candidate| (candidate, question.query.clone()));
     let prepared = prepare(question);
     let left = match cost(prepared.as_ref().map_or(1, |prepared| prepared.cost)) {
@@ -182,22 +187,33 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
                 shared.registered.register(candidate, &text);
             }
             metrics::spent(prepared.cost);
-            match shared.places.try_acquire() {
-                Ok(_place) => run(&shared.backend, prepared).await,
-                Err(_) => {
-                    let cause = ApiError::Unavailable("too many requests at once");
-                    Answer::refused(cause, Outcome::Unavailable)
-                }
-            }
+            answer(shared, prepared, key).await
         }
-        Err(refusal) => refusal,
+        Err(refusal) => Arc::new(refusal),
     };
     let is_kept = answer.is_settled;
-    let mut response = written(answer, media, is_get, &asked);
+    let mut response = written(&answer, media, is_get, &asked);
     if let Some(left) = left.filter(|_| !is_kept) {
         left.write(response.headers_mut());
     }
     response
+}
+
+/// The answer of a moment ago, if it is still true, or a new one.
+async fn answer(shared: &Shared, prepared: Prepared, key: recent::Key) -> Arc<Answer> {
+    let Ok(_place) = shared.places.try_acquire() else {
+        let cause = ApiError::Unavailable("too many requests at once");
+        return Arc::new(Answer::refused(cause, Outcome::Unavailable));
+    };
+    let place = match shared.recent.find(&shared.backend.pool, key).await {
+        Ok(answer) => return answer,
+        Err(place) => place,
+    };
+    let answer = Arc::new(run(&shared.backend, prepared).await);
+    if let Some(place) = place {
+        shared.recent.keep(place, &answer);
+    }
+    answer
 }
 
 async fn subscribe(shared: &Shared, request: Request, client: Client) -> Response {
@@ -249,10 +265,11 @@ async fn whole(body: Body) -> Result<Vec<u8>, Unread> {
     while let Some(part) = parts.next().await {
         let part = part.map_err(|_| Unread::Malformed(Malformed::Body))?;
         read = read.saturating_add(part.len());
-        match read {
-            ..=BODY_BYTES_MAX => bytes.extend_from_slice(&part),
-            ..=BODY_BYTES_DISCARDED => bytes.clear(),
-            _ => break,
+        if read > BODY_BYTES_DISCARDED {
+            break;
+        }
+        if read <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(&part);
         }
     }
     if read > BODY_BYTES_MAX { Err(Unread::TooLarge) } else { Ok(bytes) }
@@ -278,7 +295,7 @@ fn refused(unread: Unread, media: Media) -> Response {
     (status, kept, body).into_response()
 }
 
-fn written(answer: Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Response {
+fn written(answer: &Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept"));
@@ -294,7 +311,7 @@ fn written(answer: Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Res
         headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
     }
     if is_get && status == StatusCode::OK {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(&answer)));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(answer)));
         let tag = etag(answer.body.as_bytes());
         let known = known(asked, &tag);
         let is_known = known.is_some();
@@ -303,7 +320,7 @@ fn written(answer: Answer, media: Media, is_get: bool, asked: &HeaderMap) -> Res
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
     }
-    (status, headers, Body::from(answer.body)).into_response()
+    (status, headers, Body::from(answer.body.clone())).into_response()
 }
 
 fn cache_control(answer: &Answer) -> &'static str {

@@ -36,6 +36,7 @@ mod query;
 mod quota;
 mod rated;
 mod rating;
+mod recent;
 mod scalar;
 mod scope;
 mod session;

@@ -45,6 +45,14 @@ pub const INTROSPECTIONS_MAX: u64 = 5;
 pub const INTROSPECTION_DEPTH_MAX: u64 = 2;
 /// Errors in one answer. A document of nothing but unknown fields is not worth more.
 pub const ERRORS_MAX: usize = 20;
+/// Characters of an error's message.
+pub const MESSAGE_CHARS_MAX: usize = 500;
+/// Answers that are kept for those who ask the same at the same moment.
+pub const RECENT_MAX: usize = 512;
+/// Bytes of an answer that is kept so.
+pub const RECENT_BYTES_MAX: usize = 100_000;
+/// Seconds that an answer is kept so: what its header allows a cache anyway.
+pub const RECENT_SECONDS_MAX: u64 = 2;
 /// Documents that clients have registered, at most.
 pub const REGISTERED_MAX: usize = 1_000;
 /// Bytes of a document that can be registered.

@@ -140,7 +140,7 @@ impl Quotas {
             },
             Client::Address(address) => {
                 let before = self.charges.fetch_add(1, Ordering::Relaxed);
-                if before % CHARGES_BETWEEN_SWEEPS == 0 {
+                if before.is_multiple_of(CHARGES_BETWEEN_SWEEPS) {
                     self.strangers.retain_recent();
                 }
                 (self.strangers.check_key_n(&address, points), self.anonymous)

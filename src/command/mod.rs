@@ -90,7 +90,7 @@ enum Command {
     #[command(
         before_help = "Example: assay run --rpc-url wss://node.example --listen 0.0.0.0:4747"
     )]
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Serve a database that another process writes: GraphQL and the dashboard, read only.
     Serve(serve::ServeArgs),
     /// Record a chain, and neither rate nor serve.
@@ -168,7 +168,7 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Demo(demo) => demo::run(&args.database, demo).await,
-        Command::Run(run) => run::run(&args.database, run).await,
+        Command::Run(run) => run::run(&args.database, *run).await,
         Command::Serve(serve) => serve::run(&args.database, serve).await,
         Command::Ingest(ingest) => ingest::run(&args.database, ingest).await,
         Command::Import(import) => import::run(&args.database, import).await,

@@ -111,8 +111,8 @@ async fn action(line: &Line, connection: &mut PgConnection) -> sqlx::Result<Told
     .await?;
     let Some(action) = found else { return Ok(None) };
     let is_watched = |word: &[u8]| {
-        let word = Word::unpack(U256::try_from_be_slice(word)?).ok()?;
-        Some(word.fields().flags.contains(Flags::WATCH_NEGATIVE))
+        let word = U256::try_from_be_slice(word).and_then(|word| Word::unpack(word).ok());
+        word.is_some_and(|word| word.fields().flags.contains(Flags::WATCH_NEGATIVE))
     };
     let (now, before) = (is_watched(&action.word), action.said_before.as_deref());
     let is_watch_changed = before.is_some_and(|before| is_watched(before) != now);

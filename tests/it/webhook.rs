@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use assay::projection::feed;
 use assay::webhook::{Webhook, tell};
+use assay_domain::word::{Flags, Word, WordFields};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -177,15 +178,22 @@ async fn a_watch_that_opens_and_a_feed_that_grows_stale_are_told_to_whom_they_co
     let start = "INSERT INTO read_model.webhooks (name, position)
                  SELECT 'desk', max(position) FROM read_model.feed";
     run(&pool, start).await;
-    // Said again twice: as before, and on watch (bit 1 of the word's flags).
-    let flags = (0..32_usize).find_map(|byte| {
-        let mut word = [0_u8; 32];
-        word[byte] = 2;
-        let word = assay_domain::word::Word::unpack(alloy::primitives::U256::from_be_bytes(word));
-        let is_watched = word.ok()?.fields().flags == assay_domain::word::Flags::WATCH_NEGATIVE;
-        is_watched.then_some(byte)
-    });
-    let flags = flags.expect("some byte of a word holds its flags");
+    // Said again three times: on watch, still so, and not any more.
+    let word = |flags: Flags| {
+        let fields = WordFields {
+            as_of: 1_711_555_200,
+            log_pos: 100,
+            seq: 10,
+            model: 1,
+            flags,
+            grade: 9,
+            score: 8_000,
+            pd: 5,
+            el: 5,
+        };
+        alloy::hex::encode(Word::new(fields).unwrap().pack().to_be_bytes::<32>())
+    };
+    let (well, watched) = (word(Flags::default()), word(Flags::WATCH_NEGATIVE));
     run(
         &pool,
         &format!(
@@ -193,8 +201,8 @@ async fn a_watch_that_opens_and_a_feed_that_grows_stale_are_told_to_whom_they_co
                  from_grade, to_grade, position, block_number, block_time, expected_loss_ppt, seq,
                  word)
              SELECT 1000000 + n, 0, 6, 2, 9, 9, 100 + n, 1050, 1711555200, 5, 10 + n,
-                    set_byte(decode(repeat('00', 32), 'hex'), {flags}, CASE n WHEN 2 THEN 2 ELSE 0
-                    END) FROM generate_series(1, 2) n;
+                    decode(CASE WHEN n IN (2, 3) THEN '{watched}' ELSE '{well}' END, 'hex')
+               FROM generate_series(1, 4) n;
              UPDATE read_model.publications SET recorded_at = now() - interval '27 hours'"
         ),
     )
@@ -212,7 +220,8 @@ async fn a_watch_that_opens_and_a_feed_that_grows_stale_are_told_to_whom_they_co
         })
         .collect();
     told.sort();
-    let expected = [("feed.stale", "2"), ("rating.watch_changed", "12")];
+    let expected =
+        [("feed.stale", "2"), ("rating.watch_changed", "12"), ("rating.watch_changed", "14")];
     let expected: Vec<_> = expected.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
     assert_eq!(told, expected, "one operator is rated, its last publication is number 2");
 }

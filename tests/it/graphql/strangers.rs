@@ -158,6 +158,27 @@ async fn a_document_can_be_named_and_only_by_the_hash_of_its_text() {
     assert_eq!(error_code(&nonsense), "GRAPHQL_VALIDATION_FAILED");
 }
 
+#[tokio::test]
+async fn who_asks_after_a_change_is_told_of_it_however_lately_another_asked() {
+    let (_database, pool) = world(2).await;
+    let app = router(pool.clone(), ApiConfig::default());
+    let body = r#"{"query":"{ status { head { position } } }"}"#;
+    for position in 101..=140_u64 {
+        let set = format!("UPDATE read_model.checkpoint SET canonical_position = {position}");
+        run(&pool, &set).await;
+        let replies = [post(&app, GRAPHQL, body).await, post(&app, GRAPHQL, body).await];
+        for reply in &replies {
+            let said = reply.json()["data"]["status"]["head"]["position"].clone();
+            assert_eq!(said, position.to_string());
+        }
+        assert_eq!(replies[0].text, replies[1].text);
+    }
+    // Variables and names make another question.
+    let named = r#"{"query":"query a { __typename } query b { status { __typename } }","operationName":"NAME"}"#;
+    let (a, b) = (named.replace("NAME", "a"), named.replace("NAME", "b"));
+    assert_ne!(post(&app, GRAPHQL, a).await.text, post(&app, GRAPHQL, b).await.text);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_generated_from_introspection_compiles() {
     let (_database, pool) = world(1).await;
