@@ -17,6 +17,7 @@ mod cluster;
 mod dashboard;
 mod declarations;
 mod demo;
+mod first_loss;
 mod fuzz;
 mod graphql;
 mod ledger;

@@ -190,7 +190,7 @@ impl Assessor<'_> {
             return Vec::new();
         }
         let parameters = &self.methodology.lrt;
-        let share = parameters.client_share;
+        let share = self.tweak.client_share(parameters.client_share);
         let severity = Ppt(share.0.saturating_mul(3).min(PPT_ONE));
         let hazard = Hazard::benchmark(self.methodology.priors.c6b.into());
         let client = LossBlock::of_hazard(
