@@ -5,13 +5,16 @@
 use alloy_primitives::U256;
 use borsh::BorshSerialize;
 
-use crate::decimal::Ppt;
+use crate::decimal::{PPT_ONE, Ppt};
 use crate::grade::ExpectedLossPpt;
 use crate::id::{OperatorId, OperatorSetId, StrategyId};
+use crate::loss::Level;
+use crate::loss_block::LossProfile;
+use crate::methodology::Methodology;
 use crate::mitigation::VerificationLevel;
 use crate::parameters::LrtParameters;
 use crate::state::lrt::RedemptionDelay;
-use crate::tail::Run;
+use crate::tail::{Run, loss_model};
 
 /// Seconds of a day.
 const DAY_SECONDS: u64 = 86_400;
@@ -257,4 +260,17 @@ pub struct LrtOpinion {
     pub loss_days: u64,
     /// The largest share that one new rate ever took.
     pub worst_write_down: Ppt,
+}
+
+impl LrtOpinion {
+    /// Whether the worst year in a thousand takes more than half of what a reserve leaves.
+    #[must_use]
+    pub fn has_heavy_tail(&self, profile: &LossProfile, methodology: &Methodology) -> bool {
+        let reserve = self.first_loss.map_or(0, |first_loss| first_loss.bp);
+        let model = loss_model(profile, Some(self.run), methodology);
+        model.is_ok_and(|model| {
+            let left = model.distribution().after(reserve);
+            left.expected_shortfall(Level::P999).to_ppt() > PPT_ONE / 2
+        })
+    }
 }

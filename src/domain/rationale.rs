@@ -1,6 +1,6 @@
 //! A rating in plain sentences, written from its numbers.
 //!
-//! No sentence contains text from a chain or from an attestation: only ids of blocks, causes,
+//! No sentence contains text from a chain or from an attestation: only causes, shortened addresses,
 //! grades and numbers. What would move the rating is worked out in `sensitivity`.
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -23,6 +23,9 @@ const DRIVERS_MAX: usize = 5;
 
 /// Blocks whose thresholds are told. More repeat the same distance.
 const THRESHOLDS_MAX: usize = 2;
+
+/// Parts per trillion in a basis point.
+const PPT_PER_BP: u64 = 100_000_000;
 
 /// The sentences of a rating.
 #[derive(
@@ -174,9 +177,8 @@ fn driver_sentence(line: &BlockLine, attribution: &Attribution) -> String {
         attribution.expected_loss.0.into(),
     );
     format!(
-        "{}: {}, {} of {} points, expected loss {} %, {} % of all.",
-        line.id,
-        cause(line.class),
+        "{}: {} of {} points, expected loss {} %, {} % of all.",
+        what(line.class, &line.id),
         line.points,
         attribution.score.0,
         percent(line.expected_loss.0),
@@ -235,12 +237,14 @@ fn threshold_sentences(
     let falls = thresholds.iter().filter_map(|threshold| {
         let (grade, loss) = threshold.better?;
         let (now, then) = (percent(threshold.expected_loss.0), percent(loss.0));
-        Some(format!("{} would have to fall from {now} % to {then} % for {grade}.", threshold.id))
+        let what = what(threshold.class, &threshold.id);
+        Some(format!("{what} would have to fall from {now} % to {then} % for {grade}."))
     });
     let rises = thresholds.iter().filter_map(|threshold| {
         let (grade, loss) = threshold.worse?;
         let (now, then) = (percent(threshold.expected_loss.0), percent(loss.0));
-        Some(format!("{} rising from {now} % to {then} % would make it {grade}.", threshold.id))
+        let what = what(threshold.class, &threshold.id);
+        Some(format!("{what} rising from {now} % to {then} % would make it {grade}."))
     });
     (falls.take(THRESHOLDS_MAX).collect(), rises.take(THRESHOLDS_MAX).collect())
 }
@@ -269,18 +273,50 @@ fn limits(uncertainty: &Uncertainty, methodology: &Methodology) -> Vec<String> {
     ]
 }
 
-fn cause(class: LossClass) -> &'static str {
-    match class {
-        LossClass::C1 => "signing faults",
-        LossClass::C1Wide => "signing faults in all sets at once",
-        LossClass::C2 => "slashes for being absent",
-        LossClass::C3 => "bugs and false slashes of the set's own logic",
-        LossClass::C4 => "abuse or loss of the keys that can slash",
-        LossClass::C5 => "corruption that pays",
-        LossClass::C6 => "the base layer",
-        LossClass::C7 => "the platform's contracts",
-        LossClass::C8 => "the token's contracts and governance",
+/// A block in words: its cause, and who it is about.
+fn what(class: LossClass, id: &str) -> String {
+    let about = id.split_once('|').map_or(id, |(_, about)| about);
+    let (one, two) = about.split_once('|').map_or((about, None), |(one, two)| (one, Some(two)));
+    match (class, two) {
+        (LossClass::C1, Some(set)) => {
+            format!("Signing faults of operator {} in set {}", short(one), short(set))
+        }
+        (LossClass::C1, None) => format!("Signing faults in set {}", short(one)),
+        (LossClass::C1Wide, _) => {
+            format!("Signing faults of operator {} in all sets at once", short(one))
+        }
+        (LossClass::C2, Some(set)) => {
+            format!("Slashes of operator {} for being absent in set {}", short(one), short(set))
+        }
+        (LossClass::C2, None) => format!("Slashes for being absent in set {}", short(one)),
+        (LossClass::C3, _) => format!("Bugs and false slashes of the logic of set {}", short(one)),
+        (LossClass::C4, _) => {
+            format!("Abuse or loss of the keys that can slash for set {}", short(one))
+        }
+        (LossClass::C5, _) => format!("Corruption of set {} that pays", short(one)),
+        (LossClass::C6, _) if one == "client" => "A bug in a client of the base layer".to_owned(),
+        (LossClass::C6, _) => format!("Slashed validators of operator {}", short(one)),
+        (LossClass::C7, _) => "The platform's contracts".to_owned(),
+        (LossClass::C8, Some(_)) => "Reserves that are missing".to_owned(),
+        (LossClass::C8, None) => "The token's own contracts and governance".to_owned(),
     }
+}
+
+/// An address by its ends; a set's number behind it; how many more sets share the cause.
+fn short(text: &str) -> String {
+    let (name, others) = text.split_once('+').map_or((text, None), |(name, n)| (name, Some(n)));
+    let (address, number) = name.split_once(':').map_or((name, None), |(a, n)| (a, Some(n)));
+    let mut shown = match (address.get(..6), address.get(38..)) {
+        (Some(head), Some(tail)) if address.len() == 42 => format!("{head}…{tail}"),
+        _ => address.to_owned(),
+    };
+    if let Some(number) = number {
+        shown.push_str(&format!(":{number}"));
+    }
+    if let Some(others) = others {
+        shown.push_str(&format!(" and {others} more with the same keys"));
+    }
+    shown
 }
 
 fn cap_text(reason: CapReason) -> &'static str {
@@ -323,6 +359,27 @@ fn change_text(change: Change) -> String {
         }
         Change::AllocationDelayBelowExit => {
             "new allocations were faster than a delegator can leave".to_owned()
+        }
+        Change::FirstLoss(0) => "nothing bore the first loss".to_owned(),
+        Change::FirstLoss(bp) => format!(
+            "a reserve of {} % of its value, verified by a third party, bore the first loss",
+            percent(u64::from(bp).saturating_mul(PPT_PER_BP)),
+        ),
+        Change::Redeemed(Ppt::ZERO) => "losses were recognised before anybody left".to_owned(),
+        Change::Redeemed(share) => {
+            format!("{} % left before a loss was recognised", percent(share.0))
+        }
+        Change::ClientShare(share) => {
+            format!("one client ran {} % of its validators", percent(share.0))
+        }
+        Change::SetLeft(set) => format!("set {} could slash none of it", short(&set.to_string())),
+        Change::AuthorityOf(set, authority) => format!(
+            "the slasher of set {} were {}",
+            short(&set.to_string()),
+            authority_text(authority),
+        ),
+        Change::OneMoreIncidentOf(operator) => {
+            format!("one more incident of operator {} were seen", short(&operator.to_string()))
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::attribution::Attribution;
 use crate::decimal::{Atto, Ppt};
 use crate::grade::{ExpectedLossPpt, Grade, RatingScale};
 use crate::hazard::Slack;
+use crate::id::{OperatorId, OperatorSetId};
 use crate::loss_block::{LossBlock, LossClass, Provenance};
 use crate::methodology::Methodology;
 use crate::mitigation::{Mitigant, VerificationLevel};
@@ -60,6 +61,18 @@ pub enum Change {
     AllocationDelayAboveExit,
     /// The operator's allocation delay is below the exit window.
     AllocationDelayBelowExit,
+    /// A first-loss reserve of so many bp is verified, and no other.
+    FirstLoss(u16),
+    /// This share is redeemed before a loss is recognised.
+    Redeemed(Ppt),
+    /// This share of a token's validators runs one client.
+    ClientShare(Ppt),
+    /// An operator set can slash nothing any more.
+    SetLeft(OperatorSetId),
+    /// Somebody else can slash for one set.
+    AuthorityOf(OperatorSetId, SlasherAuthority),
+    /// One more incident of one operator is seen.
+    OneMoreIncidentOf(OperatorId),
 }
 
 /// What the rating would be after one change.

@@ -1,15 +1,22 @@
-//! What would move an operator's rating: its model run again with one input changed.
+//! What would move the rating of an operator or of a token: its model run again with one input
+//! changed.
 //!
 //! The same idea as `sensitivity` has for sets; here the input is changed where the state is read.
 
-use crate::assess::{Opinion, When, assess_with, grade_of};
+use std::collections::BTreeMap;
+
+use alloy_primitives::U256;
+
+use crate::assess::{Opinion, When, assess, assess_with, grade_of};
 use crate::decimal::{Atto, Ppt};
 use crate::evidence::Mitigants;
-use crate::id::RatedEntity;
+use crate::id::{OperatorId, OperatorSetId, RatedEntity};
 use crate::loss_block::LossClass;
+use crate::lrt::Place;
 use crate::methodology::Methodology;
 use crate::mitigation::Mitigant;
 use crate::operator::SetPosition;
+use crate::operator_set::SlasherAuthority;
 use crate::sensitivity::{Change, Sensitivity};
 use crate::state::ChainState;
 
@@ -30,9 +37,10 @@ impl Tweak {
         self.change == Some(change)
     }
 
-    /// Decayed incidents of the operator.
-    pub(crate) fn incidents(&self, incidents: Atto) -> Atto {
-        let more = self.is(Change::OneMoreIncident(LossClass::C1));
+    /// Decayed incidents of an operator.
+    pub(crate) fn incidents(&self, operator: OperatorId, incidents: Atto) -> Atto {
+        let more = self.is(Change::OneMoreIncident(LossClass::C1))
+            || self.is(Change::OneMoreIncidentOf(operator));
         if more { incidents.saturating_add(Atto::ONE) } else { incidents }
     }
 
@@ -72,6 +80,47 @@ impl Tweak {
         }
     }
 
+    /// What bears a token's first loss, bp.
+    pub(crate) fn first_loss(&self, by_log: Option<u16>) -> Option<u16> {
+        match self.change {
+            Some(Change::FirstLoss(bp)) => Some(bp),
+            _ => by_log,
+        }
+    }
+
+    /// Share of a token that is redeemed before a loss is recognised.
+    pub(crate) const fn redeemed(&self, most: Ppt) -> Ppt {
+        match self.change {
+            Some(Change::Redeemed(share)) => share,
+            _ => most,
+        }
+    }
+
+    /// Share of a token's validators that run one client.
+    pub(crate) const fn client_share(&self, assumed: Ppt) -> Ppt {
+        match self.change {
+            Some(Change::ClientShare(share)) => share,
+            _ => assumed,
+        }
+    }
+
+    /// Whether a set can slash nothing any more.
+    pub(crate) fn has_left(&self, set: OperatorSetId) -> bool {
+        self.is(Change::SetLeft(set))
+    }
+
+    /// Who can slash for a set.
+    pub(crate) fn authority(
+        &self,
+        set: OperatorSetId,
+        by_log: SlasherAuthority,
+    ) -> SlasherAuthority {
+        match self.change {
+            Some(Change::AuthorityOf(of, authority)) if of == set => authority,
+            _ => by_log,
+        }
+    }
+
     /// Positions with their allocations scaled to a share of the stake.
     pub(crate) fn scale(&self, positions: &mut [SetPosition]) {
         let Some(Change::Allocated(wanted)) = self.change else { return };
@@ -101,12 +150,6 @@ pub fn operator_sensitivities(
     when: When,
     methodology: &Methodology,
 ) -> Vec<Sensitivity> {
-    let run = |change| {
-        let tweak = Tweak { change, ..Tweak::NONE };
-        let opinion: Opinion = assess_with(chain, entity, when, tweak, methodology);
-        (opinion.profile.expected_loss(), grade_of(&opinion, methodology))
-    };
-    let base = run(None);
     let mut changes = vec![
         Change::OneMoreIncident(LossClass::C1),
         Change::QuietYear,
@@ -116,9 +159,83 @@ pub fn operator_sensitivities(
     changes.extend(MITIGANTS.map(Change::MitigantAdded));
     changes.extend(MITIGANTS.map(Change::MitigantLost));
     changes.extend(SHARES.map(Change::Allocated));
+    let base = assess(chain, entity, when, methodology);
+    that_move(changes, &base, chain, entity, when, methodology)
+}
+
+/// First-loss reserves that are tried, bp.
+const RESERVES_BP: [u16; 2] = [100, 300];
+/// Shares redeemed before a loss is recognised that are tried: none, and a tenth.
+const REDEEMED: [Ppt; 2] = [Ppt::ZERO, Ppt(100_000_000_000)];
+/// Shares of validators on one client that are tried: a fifth, and two thirds.
+const CLIENT_SHARES: [Ppt; 2] = [Ppt(200_000_000_000), Ppt(666_666_666_667)];
+/// Operators and sets that are tried, those with most of the token first.
+const NAMED_MAX: usize = 2;
+
+/// Runs the model of a token again, once for each input that could be otherwise. The operators and
+/// sets that are named are those with most of it.
+#[must_use]
+pub fn lrt_sensitivities(
+    chain: &ChainState,
+    entity: &RatedEntity,
+    when: When,
+    methodology: &Methodology,
+) -> Vec<Sensitivity> {
+    let base = assess(chain, entity, when, methodology);
+    let Some(lrt) = &base.lrt else { return Vec::new() };
+    let mut sets: BTreeMap<OperatorSetId, U256> = BTreeMap::new();
+    let mut operators: BTreeMap<OperatorId, U256> = BTreeMap::new();
+    for position in &lrt.look_through.positions {
+        if let Place::Slashable { operator, operator_set, .. } = position.place {
+            for sum in
+                [sets.entry(operator_set).or_default(), operators.entry(operator).or_default()]
+            {
+                *sum = sum.saturating_add(position.value);
+            }
+        }
+    }
+    let held = lrt.first_loss.map_or(0, |first_loss| first_loss.bp);
+    let mut changes: Vec<Change> =
+        RESERVES_BP.into_iter().filter(|bp| *bp > held).map(Change::FirstLoss).collect();
+    if held > 0 {
+        changes.push(Change::FirstLoss(0));
+    }
+    changes.extend(REDEEMED.map(Change::Redeemed));
+    changes.extend(CLIENT_SHARES.map(Change::ClientShare));
+    for set in largest(sets) {
+        changes.push(Change::SetLeft(set));
+        changes.push(Change::AuthorityOf(set, SlasherAuthority::TimelockedMultisig));
+    }
+    changes.extend(largest(operators).map(Change::OneMoreIncidentOf));
+    that_move(changes, &base, chain, entity, when, methodology)
+}
+
+/// The keys of the largest values, ties by key.
+fn largest<K: Copy + Ord>(values: BTreeMap<K, U256>) -> impl Iterator<Item = K> {
+    let mut values: Vec<(K, U256)> = values.into_iter().collect();
+    values.sort_by(|(a, one), (b, two)| two.cmp(one).then(a.cmp(b)));
+    values.into_iter().map(|(key, _)| key).take(NAMED_MAX)
+}
+
+/// The changes that move a rating, and where to.
+fn that_move(
+    changes: Vec<Change>,
+    base: &Opinion,
+    chain: &ChainState,
+    entity: &RatedEntity,
+    when: When,
+    methodology: &Methodology,
+) -> Vec<Sensitivity> {
+    let graded =
+        |opinion: &Opinion| (opinion.profile.expected_loss(), grade_of(opinion, methodology));
+    let base = graded(base);
+    let run = |change| {
+        let tweak = Tweak { change: Some(change), ..Tweak::NONE };
+        (change, graded(&assess_with(chain, entity, when, tweak, methodology)))
+    };
     changes
         .into_iter()
-        .map(|change| (change, run(Some(change))))
+        .map(run)
         .filter(|(_, found)| *found != base)
         .map(|(change, (expected_loss, grade))| Sensitivity { change, expected_loss, grade })
         .collect()

@@ -127,6 +127,14 @@ fn v09_lrt_end_to_end() {
         let mine = number(&found["EL_after_first_loss_reserve_bp"][reserve]);
         absolute(&format!("V09 EL after {reserve}"), mine, loss, PPT_BP);
     }
+    let distribution = input::parse(&serde_json::to_vec(expected).unwrap()).unwrap().distribution();
+    for (reserve, loss) in expected["EL_after_first_loss_reserve_bp"].as_object().unwrap() {
+        let left = distribution.after(reserve.parse().unwrap());
+        let mine = float(left.expected_loss());
+        absolute(&format!("V09 what {reserve} leaves"), mine, loss, PPT_BP);
+        let mass = left.losses().fold(Probability::ZERO, |sum, (_, p)| sum.plus(p));
+        assert_eq!(mass, Probability::ONE);
+    }
     let head = expected["pmf_head"].as_object().unwrap();
     assert_eq!(found["pmf_head"].as_object().unwrap().len(), head.len());
     for (loss, p) in head {

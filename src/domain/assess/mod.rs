@@ -33,7 +33,7 @@ use crate::state::slashing::Incident;
 use crate::state::{ChainState, OperatorSet};
 use crate::surveillance::WatchTrigger;
 use crate::uncertainty::{NotRated, with_coverage_cap};
-use crate::what_if::{Tweak, operator_sensitivities};
+use crate::what_if::{Tweak, lrt_sensitivities, operator_sensitivities};
 
 /// What the log says about an entity at a block, before hysteresis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,12 @@ pub fn grade_of(opinion: &Opinion, methodology: &Methodology) -> Grade {
         return Grade::D;
     }
     let caps = with_coverage_cap(&opinion.caps, &opinion.profile, methodology);
-    capped(methodology.scale.grade(opinion.profile.expected_loss()), &caps)
+    let grade = capped(methodology.scale.grade(opinion.profile.expected_loss()), &caps);
+    // The ceiling of a heavy tail; the distribution is made only where it could bind.
+    let tail = Cap::of(CapReason::TailAboveHalf, methodology).filter(|cap| cap.ceiling > grade);
+    let cap = tail.zip(opinion.lrt.as_ref());
+    let cap = cap.filter(|(_, lrt)| lrt.has_heavy_tail(&opinion.profile, methodology));
+    cap.map_or(grade, |(cap, _)| grade.worse(cap.ceiling))
 }
 
 /// What would move a rating: the model run again with one input changed. An AVS is moved by its
@@ -170,8 +175,10 @@ pub fn sensitivities(
     when: When,
     methodology: &Methodology,
 ) -> Vec<Sensitivity> {
-    if entity.kind == EntityKind::Operator {
-        return operator_sensitivities(chain, entity, when, methodology);
+    match entity.kind {
+        EntityKind::Operator => return operator_sensitivities(chain, entity, when, methodology),
+        EntityKind::Lrt => return lrt_sensitivities(chain, entity, when, methodology),
+        EntityKind::Avs | EntityKind::OperatorSet => {}
     }
     let assessor = Assessor { chain, when, methodology, tweak: Tweak::NONE };
     let avs = AvsId(entity.address);
@@ -441,7 +448,7 @@ impl Assessor<'_> {
             complexity: evidence.ruleset.map(|ruleset| ruleset.complexity),
             slashes_liveness: evidence.ruleset.is_none_or(|ruleset| ruleset.slashes_liveness),
             slash_max: evidence.slash_max,
-            authority: evidence.authority,
+            authority: self.tweak.authority(set, evidence.authority),
             redistribution: self.evidence().redistribution(set, by_log),
             veto: evidence.veto,
             alpha: evidence.alpha,
@@ -556,7 +563,7 @@ impl Assessor<'_> {
             expected.push(ExpectedAt { group_mean: c1.mean(), multiplier, years: added });
         }
         let incidents = decayed_count(self.incidents_of(operator), epoch, self.methodology);
-        let incidents = self.tweak.incidents(incidents);
+        let incidents = self.tweak.incidents(operator, incidents);
         let record = OperatorRecord {
             years: self.operator_years(operator).saturating_add(added),
             ..OperatorRecord::new(incidents, &expected)
@@ -663,7 +670,7 @@ impl Assessor<'_> {
         strategy: StrategyId,
     ) -> impl Iterator<Item = OperatorSetId> {
         self.allocations_of(operator)
-            .filter(move |(_, found)| *found == strategy)
+            .filter(move |(set, found)| *found == strategy && !self.tweak.has_left(*set))
             .map(|(set, _)| set)
     }
 }

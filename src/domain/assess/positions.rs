@@ -312,8 +312,8 @@ impl Assessor<'_> {
         if !own.stake_days.is_zero() {
             return own;
         }
-        let members = self.chain.operator_sets.get(&id.1).into_iter().flat_map(|set| &set.members);
-        let members: Vec<PositionId> = members.map(|(operator, _)| (*operator, id.1)).collect();
+        let members: Vec<PositionId> =
+            self.members(id.1).map(|operator| (operator, id.1)).collect();
         Reward { is_of_set: true, ..self.rewards_of(&members, id) }
     }
 
@@ -361,6 +361,14 @@ impl Assessor<'_> {
         reward
     }
 
+    /// Operators that a set can slash.
+    fn members(&self, set: OperatorSetId) -> impl Iterator<Item = OperatorId> {
+        let found = self.chain.operator_sets.get(&set).into_iter();
+        let all = found.flat_map(|set| set.members.keys().map(move |operator| (set, *operator)));
+        all.filter(|(set, operator)| set.can_slash(*operator, self.when.block))
+            .map(|(_, operator)| operator)
+    }
+
     /// An operator's slashable stake in one set of an AVS, and in all of them.
     fn stake_in_avs(&self, operator: OperatorId, set: OperatorSetId) -> (U256, U256) {
         let mut own = U256::ZERO;
@@ -400,8 +408,7 @@ impl Assessor<'_> {
                 sum.saturating_add(weighed)
             })
         };
-        let members = self.chain.operator_sets.get(&set).into_iter().flat_map(|set| &set.members);
-        let all = members.map(|(operator, _)| weight(*operator));
+        let all = self.members(set).map(weight);
         let own = positions.iter().map(|(operator, _)| weight(*operator));
         (own.fold(U256::ZERO, U256::saturating_add), all.fold(U256::ZERO, U256::saturating_add))
     }

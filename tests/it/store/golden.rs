@@ -612,3 +612,19 @@ fn messages(v: &mut Values) -> Vec<Event> {
     }));
     messages.into_iter().map(|message| message.into_event(v.hash(), v.address(), [7; 65])).collect()
 }
+
+/// Claims that came after the file which holds those above.
+#[test]
+fn claims_about_tokens_are_stored_as_they_always_were() {
+    let v = &mut Values(220);
+    let claim = Claim::FirstLossReserve {
+        token: LrtId(v.address()),
+        reserve: v.address(),
+        wei: U256::from(0x0102_0304_u64),
+        is_automatic: true,
+    };
+    let bytes = borsh::to_vec(&claim).expect("memory");
+    let expected = [&[32][..], &[221; 20], &[222; 20], &[4, 3, 2, 1], &[0; 28], &[1]];
+    assert_eq!(bytes, expected.concat());
+    assert_eq!(claim.kind(), 32);
+}

@@ -190,7 +190,7 @@ impl Assessor<'_> {
             return Vec::new();
         }
         let parameters = &self.methodology.lrt;
-        let share = parameters.client_share;
+        let share = self.tweak.client_share(parameters.client_share);
         let severity = Ppt(share.0.saturating_mul(3).min(PPT_ONE));
         let hazard = Hazard::benchmark(self.methodology.priors.c6b.into());
         let client = LossBlock::of_hazard(
@@ -269,9 +269,9 @@ impl Assessor<'_> {
             let part = parts.get(&block.id).copied().unwrap_or(0);
             let whole = u128::from(block.hazard.0).saturating_mul(block.exposure.0.into());
             let ppt = u128::from(PPT_ONE);
-            // Part / (hazard · exposure), in ppt.
+            // Part / (hazard · exposure), in ppt; above one where those who left took more.
             let severity = mul_div_u128(u128::from(part).saturating_mul(ppt), ppt, whole);
-            LossBlock { severity: Ppt(severity.min(PPT_ONE)), ..block.clone() }
+            LossBlock { severity: Ppt(severity), ..block.clone() }
         };
         LossProfile::settle(profile.blocks().iter().map(net).collect())
     }

@@ -61,7 +61,7 @@ impl Assessor<'_> {
         let profile = LossProfile::settle(blocks);
         let run = Run {
             guard: lrt.nav_guard.map_or(Ppt::ZERO, ppt_of_wad),
-            redeemed: self.methodology.lrt.run_share_max,
+            redeemed: self.tweak.redeemed(self.methodology.lrt.run_share_max),
         };
         let plain = self.with_factor(&profile, None);
         let liquidity =

@@ -14,6 +14,7 @@ use crate::id::{LrtId, StrategyId};
 use crate::loss::CELLS;
 use crate::loss_block::LossProfile;
 use crate::lrt::{FirstLoss, Liquidity, LookThrough, Place, Redemption, Reserve, ReserveStatus};
+use crate::mitigation::VerificationLevel;
 use crate::state::experience::BEACON_CHAIN_ETH;
 use crate::state::lrt::Lrt;
 use crate::state::operator::WAD;
@@ -182,9 +183,15 @@ impl Assessor<'_> {
         };
         let level = claims.iter().filter(|claim| claim.is_verified).map(|one| one.level).min();
         let wei = claims.iter().map(|current| amount(current.claim)).min();
-        let (Some(level), Some(wei)) = (level, wei) else { return (gross, None) };
-        let bp = mul_div_floor(wei, U256::from(CELLS), found.nav).unwrap_or_default();
-        let bp = u16::try_from(bp).unwrap_or(CELLS).min(CELLS);
+        let in_bp = |wei: U256| {
+            let bp = mul_div_floor(wei, U256::from(CELLS), found.nav).unwrap_or_default();
+            u16::try_from(bp).unwrap_or(CELLS).min(CELLS)
+        };
+        let attested = level.zip(wei);
+        let Some(bp) = self.tweak.first_loss(attested.map(|(_, wei)| in_bp(wei))) else {
+            return (gross, None);
+        };
+        let (level, wei) = attested.unwrap_or((VerificationLevel::SignedThirdParty, U256::ZERO));
         let before = gross.expected_loss();
         let net = if bp == 0 { gross } else { self.after_reserve(gross, run, bp) };
         let borne = ExpectedLossPpt(before.0.saturating_sub(net.expected_loss().0));
