@@ -10,12 +10,12 @@ use assay::attestation::{Recorder, record};
 use assay::event_store::{Batch, EventStore, Timeliness};
 use assay::rater::Rater;
 use assay::world;
-use assay_domain::methodology::Methodology;
-use assay_domain::text::UntrustedText;
 use assay_domain::attestation::{
     AdministratorAppointment, Attestation, Claim, Message, SignerRegistration,
 };
+use assay_domain::methodology::Methodology;
 use assay_domain::mitigation::VerificationLevel;
+use assay_domain::text::UntrustedText;
 use assay_domain::{BlockRef, Event, Fact, OperatorId, RatedEntity};
 use assay_graphql::ApiConfig;
 use serde_json::Value;
@@ -62,7 +62,9 @@ async fn rated_world() -> (TestDatabase, Rater, Vec<Fact>) {
 
 /// Heron says that it runs well, a third party says what slashes it.
 async fn attest(store: &EventStore, facts: &[Fact]) {
-    let until = facts.iter().rfind(|fact| fact.block.number <= world::head(facts).number - ATTESTED_BLOCKS_AGO);
+    let until = facts
+        .iter()
+        .rfind(|fact| fact.block.number <= world::head(facts).number - ATTESTED_BLOCKS_AGO);
     let until = until.unwrap().block;
     let effective_block = until.number;
     let say = async |who: u8, message: Message| {
