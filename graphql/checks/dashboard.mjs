@@ -15,7 +15,7 @@ const faults = [];
 const check = (holds, sentence) => holds || faults.push(sentence);
 
 const operator = slug.split("-").at(-1);
-const PATHS = ["/", "/slashings", "/actions", "/feed", "/methodology", `/e/${slug}`, `/e/${token}`, "/stress",
+const PATHS = ["/", "/slashings", "/actions", "/feed", "/methodology", "/frontier", `/e/${slug}`, `/e/${token}`, "/stress",
   "/stress?scenario=slash-and-exits-stop", `/stress?slash=${operator}%3A40&bug=20&exits=14`];
 const SCRIPT_BYTES_MAX = 60_000;
 

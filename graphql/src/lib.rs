@@ -17,6 +17,7 @@ mod entity;
 mod error;
 mod execute;
 mod export;
+mod frontier;
 mod graphiql;
 mod http;
 mod id;
@@ -41,6 +42,7 @@ mod transport;
 
 pub use error::ApiError;
 pub use execute::{AssaySchema, Backend, execute, schema, sdl};
+pub use frontier::{FoundFrontier, FoundPoint, FrontierQuestion};
 pub use graphiql::OPERATIONS;
 pub use http::{ApiConfig, router};
 pub use limit::*;
