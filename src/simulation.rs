@@ -295,7 +295,13 @@ fn solve(
     let (question, step_bp) = book.question(&terms).map_err(|error| say(&error))?;
     let problem = &question.problem;
     let ppt = |share: Ratio| Ppt(share.to_ppt().unwrap_or(0));
-    let points = solver::sweep(problem, question.points).map_err(|error| say(&error))?;
+    // Where nothing is earned there is nothing to choose.
+    let is_rewarded = question.rewards.iter().any(|reward| !reward.is_zero());
+    let points = if is_rewarded {
+        solver::sweep(problem, question.points).map_err(|error| say(&error))?
+    } else {
+        Vec::new()
+    };
     let held = question.held.as_ref().map(|weights| {
         let earned = weights.iter().zip(&question.rewards).map(|(a, b)| a.times(*b));
         let earned = earned.collect::<Result<Vec<_>, _>>().and_then(ratio::sum);
