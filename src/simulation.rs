@@ -6,17 +6,26 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use assay_domain::assess::When;
+use assay_domain::assess::positions::{Subject, book};
 use assay_domain::canonical::CanonicalHead;
+use assay_domain::decimal::Ppt;
+use assay_domain::frontier::Terms;
 use assay_domain::methodology::Methodology;
 use assay_domain::rating::Rating;
+use assay_domain::ratio::{self, Ratio};
 use assay_domain::scenario::{Baseline, Effect, Scenario, ScenarioError, apply, effects};
 use assay_domain::state::ChainState;
 use assay_domain::{BlockRef, ChainId, Fact, RatedEntity};
-use assay_graphql::{BoxFuture, Moment, Simulated, SimulationError, Simulator};
+use assay_graphql::{
+    BoxFuture, FoundFrontier, FoundPoint, FrontierQuestion, Moment, Simulated, SimulationError,
+    Simulator,
+};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::event_store::EventStore;
 use crate::rating::{Engine, Observer};
+use crate::solver;
 
 /// Questions under way or waiting: they are answered one at a time, and the next one is told to
 /// come back.
@@ -52,6 +61,7 @@ struct Stage {
     baseline: Arc<Baseline>,
     methodology: Arc<Methodology>,
     results: VecDeque<(Scenario, Arc<Vec<Effect>>)>,
+    frontiers: VecDeque<(FrontierQuestion, Arc<FoundFrontier>)>,
 }
 
 /// Nobody is told of anything: only the state is wanted.
@@ -73,6 +83,24 @@ impl LogSimulator {
         let places = Arc::new(Semaphore::new(QUESTIONS_MAX));
         Self(Arc::new(Inner { store, methodology, known, places, states: Mutex::default() }))
     }
+
+    /// Answers in a task of its own: what somebody gave up waiting for is there for the next who
+    /// asks.
+    fn under_way<T: Send + 'static>(
+        &self,
+        answering: impl Future<Output = Result<T, SimulationError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, SimulationError>> {
+        let places = self.0.places.clone();
+        Box::pin(async move {
+            let place = places.try_acquire_owned().map_err(|_| SimulationError::Busy)?;
+            let answering = tokio::spawn(async move {
+                let done = answering.await;
+                drop(place);
+                done
+            });
+            answering.await.map_err(|_| SimulationError::Unavailable)?
+        })
+    }
 }
 
 impl Simulator for LogSimulator {
@@ -82,17 +110,16 @@ impl Simulator for LogSimulator {
         scenarios: Vec<Scenario>,
     ) -> BoxFuture<'static, Result<Simulated, SimulationError>> {
         let inner = self.0.clone();
-        Box::pin(async move {
-            let place = inner.places.clone().try_acquire_owned();
-            let place = place.map_err(|_| SimulationError::Busy)?;
-            // What somebody gave up waiting for is there for the next who asks.
-            let playing = tokio::spawn(async move {
-                let done = inner.play(moment, scenarios).await;
-                drop(place);
-                done
-            });
-            playing.await.map_err(|_| SimulationError::Unavailable)?
-        })
+        self.under_way(async move { inner.play(moment, scenarios).await })
+    }
+
+    fn frontier(
+        &self,
+        moment: Moment,
+        asked: FrontierQuestion,
+    ) -> BoxFuture<'static, Result<Arc<FoundFrontier>, SimulationError>> {
+        let inner = self.0.clone();
+        self.under_way(async move { inner.frontier(moment, asked).await })
     }
 }
 
@@ -104,19 +131,39 @@ impl Inner {
     ) -> Result<Simulated, SimulationError> {
         // Held to the end: one question at a time.
         let mut states = self.states.lock().await;
+        let mut stage = self.stage(&mut states, moment).await?;
+        let played = stage.play_all(scenarios).await;
+        let (chain_id, methodology_hash) = (stage.chain_id, stage.methodology.hash());
+        keep(&mut states, stage);
+        Ok(Simulated { chain_id, methodology_hash, played: played? })
+    }
+
+    async fn frontier(
+        &self,
+        moment: Moment,
+        asked: FrontierQuestion,
+    ) -> Result<Arc<FoundFrontier>, SimulationError> {
+        let mut states = self.states.lock().await;
+        let mut stage = self.stage(&mut states, moment).await?;
+        let found = stage.frontier(asked).await;
+        keep(&mut states, stage);
+        found
+    }
+
+    /// The stage at a moment, taken from those kept or made anew.
+    async fn stage(
+        &self,
+        states: &mut VecDeque<Stage>,
+        moment: Moment,
+    ) -> Result<Stage, SimulationError> {
         let at = (moment.position, moment.revision);
         let is_it = |stage: &Stage| {
             stage.at == at && moment.chain_id.is_none_or(|wanted| wanted == stage.chain_id)
         };
-        let mut stage = match states.iter().position(is_it).and_then(|at| states.remove(at)) {
-            Some(stage) => stage,
-            None => self.fold(moment).await?,
-        };
-        let played = stage.play_all(scenarios).await;
-        let (chain_id, methodology_hash) = (stage.chain_id, stage.methodology.hash());
-        states.push_front(stage);
-        states.truncate(STATES_MAX);
-        Ok(Simulated { chain_id, methodology_hash, played: played? })
+        match states.iter().position(is_it).and_then(|at| states.remove(at)) {
+            Some(stage) => Ok(stage),
+            None => self.fold(moment).await,
+        }
     }
 
     /// The state at a position, by the log that the read model reflects.
@@ -157,11 +204,40 @@ impl Inner {
         let rating = tokio::task::spawn_blocking(move || Baseline::of(&of, chain_id, &by));
         let baseline = Arc::new(rating.await.map_err(|error| away(&error))?);
         let at = (moment.position, moment.revision);
-        Ok(Stage { at, chain_id, chain, baseline, methodology, results: VecDeque::new() })
+        Ok(Stage {
+            at,
+            chain_id,
+            chain,
+            baseline,
+            methodology,
+            results: VecDeque::new(),
+            frontiers: VecDeque::new(),
+        })
     }
 }
 
+fn keep(states: &mut VecDeque<Stage>, stage: Stage) {
+    states.push_front(stage);
+    states.truncate(STATES_MAX);
+}
+
 impl Stage {
+    async fn frontier(
+        &mut self,
+        asked: FrontierQuestion,
+    ) -> Result<Arc<FoundFrontier>, SimulationError> {
+        if let Some((_, found)) = self.frontiers.iter().find(|(of, _)| *of == asked) {
+            return Ok(found.clone());
+        }
+        let (chain, methodology) = (self.chain.clone(), self.methodology.clone());
+        let solving = tokio::task::spawn_blocking(move || solve(&chain, asked, &methodology));
+        let solved = solving.await.map_err(|_| SimulationError::Unavailable)?;
+        let found = Arc::new(solved.map_err(SimulationError::Refused)?);
+        self.frontiers.push_front((asked, found.clone()));
+        self.frontiers.truncate(RESULTS_MAX);
+        Ok(found)
+    }
+
     async fn play_all(
         &mut self,
         scenarios: Vec<Scenario>,
@@ -192,4 +268,61 @@ impl Stage {
         self.results.truncate(RESULTS_MAX);
         Ok(effects)
     }
+}
+
+/// What `assay frontier --of` solves. The error is a sentence.
+fn solve(
+    chain: &ChainState,
+    asked: FrontierQuestion,
+    methodology: &Methodology,
+) -> Result<FoundFrontier, String> {
+    let say = |error: &dyn std::error::Error| error.to_string();
+    let subject = Subject::Entity(&asked.entity);
+    let book = book(chain, subject, None, When::newest(chain), methodology);
+    let book = book.map_err(|error| say(&error))?;
+    let level = Ratio::new(asked.level.0.into(), Ppt::ONE.0.into()).map_err(|error| say(&error))?;
+    // Prices of the whole are not asked.
+    let none = Ratio::ZERO;
+    let terms = Terms {
+        level,
+        points: asked.points,
+        hurdle_rate: none,
+        expense: none,
+        exit_cost: none,
+        oracle_lag_loss: none,
+        opt_in: None,
+    };
+    let (question, step_bp) = book.question(&terms).map_err(|error| say(&error))?;
+    let problem = &question.problem;
+    let ppt = |share: Ratio| Ppt(share.to_ppt().unwrap_or(0));
+    // Where nothing is earned there is nothing to choose.
+    let is_rewarded = question.rewards.iter().any(|reward| !reward.is_zero());
+    let points = if is_rewarded {
+        solver::sweep(problem, question.points).map_err(|error| say(&error))?
+    } else {
+        Vec::new()
+    };
+    let held = question.held.as_ref().map(|weights| {
+        let earned = weights.iter().zip(&question.rewards).map(|(a, b)| a.times(*b));
+        let earned = earned.collect::<Result<Vec<_>, _>>().and_then(ratio::sum);
+        let earned = earned.map_err(|error| say(&error))?;
+        let risk = problem.tail_risk(weights).map_err(|error| say(&error))?;
+        Ok::<_, String>((ppt(earned), ppt(risk)))
+    });
+    let count = book.positions.len();
+    Ok(FoundFrontier {
+        window: book.window.map(|window| (window.days, window.from, window.to)),
+        step_bp,
+        points: points
+            .into_iter()
+            .map(|point| FoundPoint {
+                reward: ppt(point.verified.reward),
+                risk: ppt(point.verified.risk),
+                gap: ppt(point.verified.gap),
+                weights: point.certificate.weights.iter().take(count).copied().map(ppt).collect(),
+            })
+            .collect(),
+        held: held.transpose()?,
+        positions: book.positions,
+    })
 }

@@ -35,6 +35,43 @@ pub enum SolverError {
     Ratio(#[from] RatioError),
 }
 
+/// One point of a frontier.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// The reward asked for.
+    pub required: Ratio,
+    /// Weights and prices.
+    pub certificate: Certificate,
+    /// What they prove.
+    pub verified: Verified,
+}
+
+/// The frontier: the exact solver where it can, else the interior-point method with its
+/// certificate checked.
+pub fn sweep(problem: &Problem, points: u16) -> Result<Vec<Point>, SolverError> {
+    match problem.sweep(points) {
+        Ok(points) => Ok(points
+            .into_iter()
+            .map(|(required, certificate, verified)| Point { required, certificate, verified })
+            .collect()),
+        Err(FrontierError::TooLarge { .. } | FrontierError::Ratio(_)) => {
+            let highest = problem.highest_reward()?;
+            // The very top leaves the solver no room; a millionth below is as good.
+            let top = highest.times(Ratio::new(999_999, 1_000_000)?)?;
+            let steps = u128::from(points.max(2)) - 1;
+            (0..=steps)
+                .map(|step| {
+                    let step = i128::try_from(step).unwrap_or(i128::MAX);
+                    let required = top.times(Ratio::new(step, steps)?)?;
+                    let (certificate, verified) = solve(problem, required)?;
+                    Ok(Point { required, certificate, verified })
+                })
+                .collect()
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Weights of least tail risk that earn `required`, with what they prove.
 pub fn solve(problem: &Problem, required: Ratio) -> Result<(Certificate, Verified), SolverError> {
     let program = Program::new(problem, required);

@@ -15,7 +15,7 @@ const faults = [];
 const check = (holds, sentence) => holds || faults.push(sentence);
 
 const operator = slug.split("-").at(-1);
-const PATHS = ["/", "/slashings", "/actions", "/feed", "/methodology", `/e/${slug}`, `/e/${token}`, "/stress",
+const PATHS = ["/", "/slashings", "/actions", "/feed", "/methodology", "/frontier", `/e/${slug}`, `/e/${token}`, "/stress",
   "/stress?scenario=slash-and-exits-stop", `/stress?slash=${operator}%3A40&bug=20&exits=14`];
 const SCRIPT_BYTES_MAX = 60_000;
 
@@ -147,11 +147,14 @@ for (const colorScheme of ["light", "dark"]) {
   await page.keyboard.type(slug);
   await page.keyboard.press("Enter");
   await page.waitForFunction((slug) => document.getElementById("main").dataset.ready === `/e/${slug}`, slug);
-  if (await page.$("figure svg[tabindex]")) {
-    await page.focus("figure svg[tabindex]");
+  const said = ["score \\d+", "with probability \\d"];
+  for (const drawing of await page.$$("figure svg[tabindex]")) {
+    await drawing.focus();
     await page.keyboard.press("ArrowLeft");
-    check(/score \d+/.test(await page.textContent(".readout")), "the arrow keys do not read the chart");
+    const text = await drawing.evaluate((one) => one.parentElement.querySelector(".readout").textContent);
+    check(said.some((one) => new RegExp(one).test(text)), `the arrow keys do not read the chart: ${text}`);
   }
+  check((await page.$$("figure svg[tabindex]")).length === 2, "an operator has two charts to read");
   // What a page links to as its query opens with that query.
   const link = await page.getAttribute("[data-query]", "href");
   await page.goto(url + link);

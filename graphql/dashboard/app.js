@@ -7,7 +7,7 @@ import { STATUS, drawPlace, drawTop, here, markPage, startTheme } from "./frame.
 const ROUTES = [
   [/^\/$/, "/ui/leaderboard.js"], [/^\/e\/([^/]+)$/, "/ui/entity.js"],
   [/^\/slashings$/, "/ui/slashings.js"], [/^\/actions$/, "/ui/slashings.js"],
-  [/^\/stress$/, "/ui/stress.js"], [/^\/feed$/, "/ui/feed.js"], [/^\/methodology$/, "/ui/methodology.js"],
+  [/^\/stress$/, "/ui/stress.js"], [/^\/frontier$/, "/ui/frontier.js"], [/^\/feed$/, "/ui/feed.js"], [/^\/methodology$/, "/ui/methodology.js"],
 ];
 
 /** Chains that are made up. */
@@ -127,7 +127,7 @@ addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => open({ isNew: true }));
 
-const KEYS = { l: "/", s: "/slashings", a: "/actions", w: "/stress", f: "/feed", m: "/methodology" };
+const KEYS = { l: "/", s: "/slashings", a: "/actions", w: "/stress", r: "/frontier", f: "/feed", m: "/methodology" };
 let isGoing = false;
 addEventListener("keydown", (event) => {
   const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
@@ -138,7 +138,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     document.querySelector(focus)?.focus();
   }
-  if (isGoing && KEYS[event.key]) go(here({ after: null, q: null, kind: null, grade: null, slash: null, take: null, bug: null, exits: null, scenario: null }, KEYS[event.key]));
+  if (isGoing && KEYS[event.key]) go(here({ after: null, q: null, kind: null, grade: null, slash: null, take: null, bug: null, exits: null, scenario: null, of: null }, KEYS[event.key]));
   isGoing = event.key === "g";
 });
 

@@ -177,6 +177,30 @@ export function shift(effects, nameOf) {
     }));
 }
 
+/** Reward over tail risk; a cross marks what is held. */
+export function frontierCurve(points, held) {
+  const WIDTH = width();
+  const height = 280;
+  const all = held ? [...points, held] : points;
+  const share = (ppt) => Number(ppt) / 1e12;
+  const [right, top] = [Math.max(...all.map((one) => share(one.riskPpt))) * 1.08 || 1, Math.max(...all.map((one) => share(one.rewardPpt))) * 1.12 || 1];
+  const left = 58;
+  const x = (one) => left + (share(one.riskPpt) / right) * (WIDTH - left - RIGHT);
+  const y = (one) => height - 40 - (share(one.rewardPpt) / top) * (height - 58);
+  const ticks = [0, 0.25, 0.5, 0.75].map((part) => [
+    s("line", { x1: left + part * (WIDTH - left - RIGHT), x2: left + part * (WIDTH - left - RIGHT), y1: 14, y2: height - 36, class: "grid" }),
+    s("text", { x: left + part * (WIDTH - left - RIGHT), y: height - 22, "text-anchor": "middle" }, `${significant(part * right * 100)} %`),
+    s("line", { x1: left, x2: WIDTH - RIGHT, y1: height - 40 - part * (height - 58), y2: height - 40 - part * (height - 58), class: "grid" }),
+    s("text", { x: left - 6, y: height - 36 - part * (height - 58), "text-anchor": "end" }, `${significant(part * top * 100)} %`)]);
+  const path = points.map((one, index) => `${index ? "L" : "M"}${x(one).toFixed(1)} ${y(one).toFixed(1)}`).join("");
+  return readable({
+    height, label: "Frontier", points, x,
+    say: (one) => `${percent(one.rewardPpt)} a year, with an expected shortfall of ${percent(one.riskPpt)}`,
+  }, ticks, s("path", { d: path, class: "steps" }), points.map((one) => s("circle", { cx: x(one), cy: y(one), r: 3.5, class: "action" })),
+  held && [s("path", { d: `M${x(held) - 6} ${y(held)}h12M${x(held)} ${y(held) - 6}v12`, class: "held" }), s("text", { x: x(held) + 9, y: y(held) - 6 }, "held")],
+  s("text", { x: WIDTH - RIGHT, y: height - 6, "text-anchor": "end" }, "tail risk, reward upwards"));
+}
+
 /** Slashes on a line of time; the larger the share, the larger the dot. */
 export function timeline(slashes) {
   const WIDTH = width();

@@ -83,9 +83,10 @@ export function flow(ways, headings) {
     const name = stop.name.length > most ? `${stop.name.slice(0, most - 1)}…` : stop.name;
     const attributes = {
       class: "stop", onpointerenter: () => isolate(stop), onpointerleave: () => isolate(null), onfocus: () => isolate(stop), onblur: () => isolate(null),
-      ...(stop.path ? { href: here({ after: null }, stop.path), "aria-label": `${headings[stop.column]} ${stop.name}, ${stop.label ?? "not rated"}, ${part(stop)}` } : {}),
+      ...(stop.path && { href: here({ after: null }, stop.path) }),
     };
     return s(stop.path ? "a" : "g", attributes,
+      name !== stop.name && s("title", null, stop.name),
       s("rect", { x: stop.x, y: stop.y, width: BAR, height: stop.height, class: `bar g-${family(stop.grade)}` }),
       s("text", { x: stop.x + BAR + 6, y: stop.y + 12, class: "name" }, name),
       s("text", { x: stop.x + BAR + 6, y: stop.y + 26 }, [part(stop), stop.label && ` · ${stop.label}`]));

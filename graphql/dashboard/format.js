@@ -142,7 +142,7 @@ export function blockName(block, names = new Map()) {
     return { label: "Ceiling", subject: CEILINGS[name] ?? name.replaceAll("_", " ") };
   }
   const sets = /(?:operator-set-\d+-)?(0x[0-9a-f]{40})[-:](\d+)/gi;
-  const subject = withNames(rest.join(" ").replace(sets, "set $2 of $1").replace(/\+(\d+)$/, " and $1 more"), names);
+  const subject = withNames(rest.join(" in ").replace(sets, "set $2 of $1").replace(/\+(\d+)$/, " and $1 more"), names);
   return { label: CLASSES[block.class] ?? block.class, subject };
 }
 

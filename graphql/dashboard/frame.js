@@ -7,7 +7,7 @@ import { grouped, moment } from "./format.js";
 
 const PAGES = [
   ["/", "Ratings", "l"], ["/slashings", "Slashings", "s"], ["/actions", "Actions", "a"],
-  ["/stress", "What if", "w"], ["/feed", "Feed", "f"], ["/methodology", "Methodology", "m"],
+  ["/stress", "What if", "w"], ["/frontier", "Frontier", "r"], ["/feed", "Feed", "f"], ["/methodology", "Methodology", "m"],
 ];
 
 /** The page's own address with other parameters; null removes one. */

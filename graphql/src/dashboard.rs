@@ -22,8 +22,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 const PAGE: &str = include_str!("../dashboard/index.html");
 
 /// Paths that are pages. The document is the same; the script reads the path.
-const PAGES: [&str; 7] =
-    ["/", "/e/{slug}", "/slashings", "/actions", "/stress", "/feed", "/methodology"];
+const PAGES: [&str; 8] =
+    ["/", "/e/{slug}", "/slashings", "/actions", "/stress", "/frontier", "/feed", "/methodology"];
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -35,7 +35,7 @@ macro_rules! asset {
 }
 
 /// What the document loads.
-const ASSETS: [(&str, &str, &str); 17] = [
+const ASSETS: [(&str, &str, &str); 18] = [
     asset!(STYLE, "assay.css"),
     asset!(SCRIPT, "app.js"),
     asset!(SCRIPT, "api.js"),
@@ -49,6 +49,7 @@ const ASSETS: [(&str, &str, &str); 17] = [
     asset!(SCRIPT, "lrt.js"),
     asset!(SCRIPT, "flow.js"),
     asset!(SCRIPT, "stress.js"),
+    asset!(SCRIPT, "frontier.js"),
     asset!(SCRIPT, "slashings.js"),
     asset!(SCRIPT, "feed.js"),
     asset!(SCRIPT, "methodology.js"),

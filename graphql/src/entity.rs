@@ -221,6 +221,19 @@ impl RatedEntity {
             .transpose()
     }
 
+    /// Who it is, for the core.
+    pub(crate) fn domain_id(&self) -> Result<assay_domain::RatedEntity, ApiError> {
+        let row = self.fields().row();
+        let corrupt = || ApiError::Corrupt("the key of an entity");
+        let kind = u8::try_from(row.kind).ok().and_then(assay_domain::EntityKind::from_number);
+        Ok(assay_domain::RatedEntity {
+            chain_id: row.chain_id.cast_unsigned(),
+            kind: kind.ok_or_else(corrupt)?,
+            address: Address::from_row(&row.address)?.0.into(),
+            operator_set_id: u32::try_from(row.operator_set_id).map_err(|_| corrupt())?,
+        })
+    }
+
     pub(crate) fn kind_number(&self) -> i16 {
         self.fields().row.kind
     }

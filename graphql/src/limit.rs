@@ -105,9 +105,12 @@ pub const DISTRIBUTIONS_AT_ONCE_MAX: usize = 2;
 /// Operators and operator sets that one scenario of one's own may hit.
 pub const SHOCKS_MAX: usize = 20;
 
+/// Points of a frontier: each is a linear program.
+pub const FRONTIER_POINTS_MAX: u16 = 41;
+
 /// Fields that compute something, with their points beside those of what they hold.
-const DEAR_FIELDS: [(&str, u64); 3] =
-    [("lossDistribution", 40), ("stress", 1_000), ("whatIf", 500)];
+const DEAR_FIELDS: [(&str, u64); 4] =
+    [("lossDistribution", 40), ("stress", 1_000), ("whatIf", 500), ("frontier", 1_000)];
 
 /// A document that may be run.
 #[derive(Debug)]
@@ -426,6 +429,8 @@ mod tests {
     fn a_page_multiplies_what_it_holds() {
         assert_eq!(cost("{ status { a } }"), 1);
         assert_eq!(cost("{ entities { totalCount } }"), 1);
+        // What is computed has points of its own.
+        assert_eq!(cost("{ stress { a } whatIf { a } }"), 1_502);
         // One page, 20 rows of one node each.
         assert_eq!(cost("{ entities { nodes { slug } } }"), 21);
         assert_eq!(cost("{ entities(first: 3) { nodes { rating { score } } } }"), 7);

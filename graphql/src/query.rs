@@ -6,13 +6,14 @@ use crate::action::{ActionFilter, Actions, RatingAction, RatingActionWhere};
 use crate::attestation::{Attestation, Attestations};
 use crate::entity::{Avs, EntityKind, EntityName, Lrt, Operator, OperatorSet, RatedEntity};
 use crate::error::ApiError;
+use crate::frontier::{self, Frontier};
 use crate::id::NodeId;
 use crate::leaderboard::{Entities, EntityFilter, EntityOrder, EntityWhere};
 use crate::operator::{OperatorShares, OperatorSharesWhere, Shares, SharesFilter};
 use crate::page::{Page, PageArgs, Parent, page, root_scope};
 use crate::publication::{Publication, PublicationFilter, PublicationWhere, Publications};
 use crate::rating::Rating;
-use crate::scalar::{Address, Bytes32, ChainId};
+use crate::scalar::{Address, BigInt, Bytes32, ChainId};
 use crate::scope::{AsOf, Scope, Snapshot};
 use crate::session::Session;
 use crate::slashing::{SlashingEvent, SlashingFilter, SlashingWhere, Slashings};
@@ -302,6 +303,20 @@ impl Query {
     ) -> Result<StressTest, ApiError> {
         let scope = Scope::resolve(ctx, as_of).await?;
         stress::own(ctx, scope, chain_id, shocks).await
+    }
+
+    /// The least tail risk for each reward that an operator or a liquid restaking token can earn
+    /// with its positions. Null when it was not known.
+    async fn frontier(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Slug of the operator or token.")] entity: String,
+        #[graphql(desc = "Level of the tail, 1e-12; 95 % unless told.")] level_ppt: Option<BigInt>,
+        #[graphql(desc = "Points, 2 to 41; 11 unless told.")] points: Option<i32>,
+        as_of: Option<AsOf>,
+    ) -> Result<Option<Frontier>, ApiError> {
+        let scope = Scope::resolve(ctx, as_of).await?;
+        frontier::frontier(ctx, scope, entity, level_ppt, points).await
     }
 
     /// What stands in oracle contracts, the newest first. Not pinned: it tells how things stand

@@ -18,6 +18,7 @@ pub use futures_util::future::BoxFuture;
 
 use crate::entity::{EntityKind, EntityName, RatedEntity};
 use crate::error::ApiError;
+use crate::frontier::{FoundFrontier, FrontierQuestion};
 use crate::limit::{PAGE_DEFAULT, PAGE_MAX, SHOCKS_MAX};
 use crate::scalar::{Address, BigInt, Bytes32, ChainId, Grade};
 use crate::scope::Scope;
@@ -31,6 +32,13 @@ pub trait Simulator: std::fmt::Debug + Send + Sync {
         moment: Moment,
         scenarios: Vec<Scenario>,
     ) -> BoxFuture<'static, Result<Simulated, SimulationError>>;
+
+    /// The frontier of an entity's positions at a moment.
+    fn frontier(
+        &self,
+        moment: Moment,
+        asked: FrontierQuestion,
+    ) -> BoxFuture<'static, Result<Arc<FoundFrontier>, SimulationError>>;
 }
 
 /// The state that is asked about.
@@ -63,6 +71,9 @@ pub enum SimulationError {
     /// The scenario cannot be played.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// There is no frontier, with the reason.
+    #[error("{0}")]
+    Refused(String),
     /// The log holds nothing of the chain at that position.
     #[error("the log holds nothing of that chain at this position")]
     NoChain,
@@ -83,9 +94,9 @@ impl From<SimulationError> for ApiError {
             SimulationError::Scenario(ScenarioError::Corrupt(_)) => {
                 Self::Corrupt("a scenario contradicts the log")
             }
-            SimulationError::Scenario(_) | SimulationError::SeveralChains => {
-                Self::BadArgument(error.to_string())
-            }
+            SimulationError::Scenario(_)
+            | SimulationError::Refused(_)
+            | SimulationError::SeveralChains => Self::BadArgument(error.to_string()),
             SimulationError::NoChain => Self::NotFound(error.to_string()),
             SimulationError::Busy => Self::Unavailable("too many scenarios are being played"),
             SimulationError::Unavailable => Self::Unavailable("the log cannot be read"),
@@ -217,21 +228,34 @@ async fn play(
     chain_id: Option<ChainId>,
     scenarios: Vec<Scenario>,
 ) -> Result<Simulated, ApiError> {
-    let simulator = ctx.data::<Arc<dyn Simulator>>().map_err(|_| {
-        ApiError::Unavailable("scenarios are not played here: ask a running node over HTTP")
-    })?;
+    let simulator = simulator_of(ctx)?;
+    let moment = moment_of(ctx, scope, chain_id.map(|chain| chain.0.cast_unsigned())).await?;
+    Ok(simulator.play(moment, scenarios).await?)
+}
+
+/// What plays scenarios for this request.
+pub(crate) fn simulator_of<'a>(ctx: &Context<'a>) -> Result<&'a Arc<dyn Simulator>, ApiError> {
+    let found = ctx.data::<Arc<dyn Simulator>>();
+    found.map_err(|_| ApiError::Unavailable("the log is not here: ask a running node over HTTP"))
+}
+
+/// The state at a scope, by the log that this request's snapshot reflects.
+pub(crate) async fn moment_of(
+    ctx: &Context<'_>,
+    scope: &Scope,
+    chain_id: Option<u64>,
+) -> Result<Moment, ApiError> {
     let session = Session::of(ctx)?;
     // The next version of this program may have other fixed scenarios: no cache keeps an answer
     // for ever.
     session.used_live();
     let pin = session.reader().await.pin().await?;
-    let moment = Moment {
+    Ok(Moment {
         storage_position: pin.storage_position.cast_unsigned(),
         position: scope.position.cast_unsigned(),
         revision: pin.revision.cast_unsigned(),
-        chain_id: chain_id.map(|chain| chain.0.cast_unsigned()),
-    };
-    Ok(simulator.play(moment, scenarios).await?)
+        chain_id,
+    })
 }
 
 /// What scenarios do to the ratings, by the figures alone: no hysteresis, no outlook, no watch.

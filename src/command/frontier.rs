@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use assay::solver;
+use assay::solver::{self, Point};
 use assay_domain::assess::When;
 use assay_domain::assess::positions::{Book, HeldPosition, PositionId, Subject, book};
 use assay_domain::decimal::Ppt;
+use assay_domain::frontier::Terms;
 use assay_domain::frontier::input::{self, Question};
 use assay_domain::frontier::pricing::{OptIn, Tail};
-use assay_domain::frontier::{Certificate, FrontierError, Terms, Verified};
 use assay_domain::loss::LossModel;
 use assay_domain::methodology::Methodology;
 use assay_domain::ratio::Ratio;
@@ -43,13 +43,6 @@ pub(super) struct FrontierArgs {
     /// Print one JSON object with every figure, fractions exact.
     #[arg(long)]
     json: bool,
-}
-
-/// One point of the frontier.
-struct Point {
-    required: Ratio,
-    certificate: Certificate,
-    verified: Verified,
 }
 
 /// What is asked of positions from the log.
@@ -195,7 +188,7 @@ fn answer(
     from_log: Option<&FromLog<'_>>,
     args: &FrontierArgs,
 ) -> anyhow::Result<()> {
-    let points = sweep(question)?;
+    let points = solver::sweep(&question.problem, question.points)?;
     let rated = from_log.and_then(|from| from.book.rated.as_ref());
     let priced = question.held.as_ref().map(|held| price(question, held, rated)).transpose()?;
     if args.json {
@@ -211,31 +204,6 @@ fn answer(
         tell_priced(&priced);
     }
     Ok(())
-}
-
-/// The exact solver where it can, else the interior-point method with its certificate checked.
-fn sweep(question: &Question) -> anyhow::Result<Vec<Point>> {
-    let problem = &question.problem;
-    match problem.sweep(question.points) {
-        Ok(points) => Ok(points
-            .into_iter()
-            .map(|(required, certificate, verified)| Point { required, certificate, verified })
-            .collect()),
-        Err(FrontierError::TooLarge { .. } | FrontierError::Ratio(_)) => {
-            let highest = problem.highest_reward()?;
-            // The very top leaves the solver no room; a millionth below is as good.
-            let top = highest.times(Ratio::new(999_999, 1_000_000)?)?;
-            let steps = u128::from(question.points.max(2)) - 1;
-            (0..=steps)
-                .map(|step| {
-                    let required = top.times(Ratio::new(i128::try_from(step)?, steps)?)?;
-                    let (certificate, verified) = solver::solve(problem, required)?;
-                    Ok(Point { required, certificate, verified })
-                })
-                .collect()
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// What the portfolio held costs, and one more position. A token costs what its rated distribution

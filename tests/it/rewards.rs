@@ -20,13 +20,15 @@ use assay_domain::ratio::Ratio;
 use assay_domain::state::ChainState;
 use assay_domain::tail::loss_model;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity};
-use serde_json::Value;
+use assay_graphql::Backend;
+use serde_json::{Value, json};
 
 use crate::lrt::{
     BEACON, START, Speaker, WAD, WORLD, World, ether, five, methodology, number, set, token, uint,
     who,
 };
 use crate::support;
+use crate::what_if::simulator;
 
 const PAID_IN: Address = Address::repeat_byte(0xea);
 const UNPRICED: Address = Address::repeat_byte(0xeb);
@@ -293,6 +295,48 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
     assert_eq!(told["log"]["positions"].as_array().unwrap().len(), 2);
     assert!(told["log"]["positions"][0]["yearlyRewardPpt"].as_u64().unwrap() > 0);
     assert!(told["portfolio"]["optIn"]["isWorthIt"].is_boolean());
+    // The API says of an operator what the command says.
+    let slug = RatedEntity::operator(1, a()).to_string();
+    let (is_done, told, errors) = ask(&["--of", &slug]);
+    assert!(is_done, "{errors}");
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    let simulator = Some(simulator(database.store().await));
+    let backend = Backend { pool: database.pool().await, simulator };
+    let query = "query ($entity: String!) { frontier(entity: $entity, points: 3) {
+        rewardsFrom positions { yearlyRewardPpt weightPpt operator { slug } }
+        points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } } }";
+    let text = assay_graphql::execute(backend, query, json!({ "entity": slug })).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    let found = &answer["data"]["frontier"];
+    let ppt = |value: &Value| value.as_str().unwrap().parse::<u64>().unwrap();
+    let positions = found["positions"].as_array().unwrap();
+    let of_log = told["log"]["positions"].as_array().unwrap();
+    assert_eq!(positions.len(), of_log.len(), "{answer}");
+    for (position, of_log) in positions.iter().zip(of_log) {
+        assert_eq!(ppt(&position["yearlyRewardPpt"]), of_log["yearlyRewardPpt"].as_u64().unwrap());
+        assert_eq!(ppt(&position["weightPpt"]), of_log["weightPpt"].as_u64().unwrap());
+        assert_eq!(position["operator"]["slug"], slug.as_str());
+    }
+    let points = found["points"].as_array().unwrap();
+    assert_eq!(points.len(), 3);
+    let is_it = |told: &Value, exact: &Value| {
+        let text = exact.as_str().unwrap();
+        let (numerator, denominator) = text.split_once('/').unwrap_or((text, "1"));
+        let of = |text: &str| text.parse::<f64>().unwrap();
+        let ppt = of(numerator) / of(denominator) * 1e12;
+        assert!((ppt - of(told.as_str().unwrap())).abs() < 1.0, "{told} {exact}");
+    };
+    for (point, of_log) in points.iter().zip(told["frontier"].as_array().unwrap()) {
+        is_it(&point["rewardPpt"], &of_log["reward"]);
+        is_it(&point["riskPpt"], &of_log["cvar"]);
+        is_it(&point["gapPpt"], &of_log["gap"]);
+    }
+    // What is held is one of the portfolios: nothing on the frontier that earns less risks more.
+    let (reward, risk) = (ppt(&found["held"]["rewardPpt"]), ppt(&found["held"]["riskPpt"]));
+    assert!(reward > 0 && risk > 0);
+    for point in points.iter().filter(|point| ppt(&point["rewardPpt"]) <= reward) {
+        assert!(ppt(&point["riskPpt"]) <= risk + ppt(&point["gapPpt"]) + 1, "{answer}");
+    }
     let (is_done, _, errors) = ask(&["--of", "lrt-1-0x00"]);
     assert!(!is_done && errors.contains("the log has no lrt-1-0x00"), "{errors}");
 }
