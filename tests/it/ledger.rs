@@ -28,10 +28,10 @@ fn ledger() -> PathBuf {
 
 /// The facts of the shipped ledger.
 pub(crate) fn ledger_facts() -> Vec<Fact> {
-    shipped().batches().unwrap().flat_map(|batch| batch.unwrap().facts).collect()
+    shipped().into_iter().flat_map(|batch| batch.facts).collect()
 }
 
-fn shipped() -> Import {
+fn shipped() -> Vec<Batch> {
     let archive = Archive::open(&ledger()).unwrap();
     let decoder = Decoder::new(Contracts::of_chain(MAINNET).unwrap());
     let mut lines = Vec::new();
@@ -43,7 +43,8 @@ fn shipped() -> Import {
     let input = Box::new(move || {
         Ok(Box::new(std::io::Cursor::new(lines.clone())) as Box<dyn std::io::Read + Send>)
     });
-    Import::read(input, &decoder).unwrap()
+    let import = Import::read(input, &decoder).unwrap();
+    import.batches().unwrap().map(Result::unwrap).collect()
 }
 
 fn rater(store: &EventStore) -> Rater {
@@ -54,8 +55,8 @@ fn rater(store: &EventStore) -> Rater {
 pub(crate) async fn ledger_rated() -> TestDatabase {
     let database = support::database().await;
     let store = database.store().await;
-    for batch in shipped().batches().unwrap() {
-        store.append(&batch.unwrap()).await.unwrap();
+    for batch in shipped() {
+        store.append(&batch).await.unwrap();
     }
     rater(&store).catch_up().await.unwrap();
     database
