@@ -28,11 +28,12 @@ fn ledger() -> PathBuf {
 
 /// The facts of the shipped ledger.
 pub(crate) fn ledger_facts() -> Vec<Fact> {
-    shipped(&mainnet()).batches().unwrap().flat_map(|batch| batch.unwrap().facts).collect()
+    shipped().into_iter().flat_map(|batch| batch.facts).collect()
 }
 
-fn shipped(decoder: &Decoder) -> Import<'_> {
+fn shipped() -> Vec<Batch> {
     let archive = Archive::open(&ledger()).unwrap();
+    let decoder = Decoder::new(Contracts::of_chain(MAINNET).unwrap());
     let mut lines = Vec::new();
     for log in archive.logs().unwrap() {
         serde_json::to_writer(&mut lines, &log.unwrap()).unwrap();
@@ -42,11 +43,8 @@ fn shipped(decoder: &Decoder) -> Import<'_> {
     let input = Box::new(move || {
         Ok(Box::new(std::io::Cursor::new(lines.clone())) as Box<dyn std::io::Read + Send>)
     });
-    Import::read(input, decoder).unwrap()
-}
-
-fn mainnet() -> Decoder {
-    Decoder::new(Contracts::of_chain(MAINNET).unwrap())
+    let import = Import::read(input, &decoder).unwrap();
+    import.batches().unwrap().map(Result::unwrap).collect()
 }
 
 fn rater(store: &EventStore) -> Rater {
@@ -57,8 +55,8 @@ fn rater(store: &EventStore) -> Rater {
 pub(crate) async fn ledger_rated() -> TestDatabase {
     let database = support::database().await;
     let store = database.store().await;
-    for batch in shipped(&mainnet()).batches().unwrap() {
-        store.append(&batch.unwrap()).await.unwrap();
+    for batch in shipped() {
+        store.append(&batch).await.unwrap();
     }
     rater(&store).catch_up().await.unwrap();
     database
