@@ -192,6 +192,71 @@ CREATE TABLE read_model.operator_shares (
     PRIMARY KEY (chain_id, operator, strategy, position)
 );
 
+-- EigenPods.
+CREATE TABLE read_model.pods (
+    chain_id     bigint NOT NULL,
+    pod          bytea  NOT NULL,
+    owner        bytea  NOT NULL,
+    position     bigint NOT NULL,
+    block_number bigint NOT NULL,
+    PRIMARY KEY (chain_id, pod, position)
+);
+
+-- To whom a pod's owner delegates: one row a change, from the pod's deployment on.
+CREATE TABLE read_model.pod_delegations (
+    chain_id bigint NOT NULL,
+    owner    bytea  NOT NULL,
+    position bigint NOT NULL,
+    operator bytea,
+    PRIMARY KEY (chain_id, owner, position)
+);
+
+-- Which validator is whose, and how that is known: one row a proof.
+CREATE TABLE read_model.validators (
+    chain_id        bigint NOT NULL,
+    position        bigint NOT NULL,
+    block_number    bigint NOT NULL,
+    pod             bytea  NOT NULL,
+    -- Either may be missing: pods named validators by index to v1.5.0 and by key since.
+    validator_index bigint,
+    pubkey_hash     bytea,
+    -- `ValidatorRestaked`: the pod proved the withdrawal credentials on chain. `credentials`: the
+    -- beacon state after the validator was slashed states them.
+    provenance      text   NOT NULL,
+    PRIMARY KEY (position)
+);
+CREATE INDEX validators_by_pod ON read_model.validators (chain_id, pod);
+
+-- The operator of each validator now, by the delegation of its pod's owner.
+CREATE VIEW read_model.validator_operators AS
+    SELECT v.chain_id, v.validator_index, v.pubkey_hash, v.provenance, v.position, v.pod, p.owner,
+           d.operator, d.position AS delegated_at
+    FROM read_model.validators v
+    CROSS JOIN LATERAL (SELECT owner FROM read_model.pods p
+        WHERE p.chain_id = v.chain_id AND p.pod = v.pod ORDER BY p.position DESC LIMIT 1) p
+    LEFT JOIN LATERAL (SELECT operator, position FROM read_model.pod_delegations d
+        WHERE d.chain_id = v.chain_id AND d.owner = p.owner
+        ORDER BY d.position DESC LIMIT 1) d ON true;
+
+-- Beacon slashings of validators of EigenPods, with the operator of that moment.
+CREATE TABLE read_model.validator_slashings (
+    position               bigint  PRIMARY KEY,
+    chain_id               bigint  NOT NULL,
+    block_number           bigint  NOT NULL,
+    block_time             bigint  NOT NULL,
+    slot                   bigint  NOT NULL,
+    validator_index        bigint  NOT NULL,
+    pubkey_hash            bytea   NOT NULL,
+    pod                    bytea   NOT NULL,
+    owner                  bytea   NOT NULL,
+    operator               bytea,
+    effective_balance_gwei bigint  NOT NULL,
+    -- Slashings of one operator within 8,192 epochs count once: validators in this incident so far.
+    incident_validators    bigint
+);
+CREATE INDEX validator_slashings_by_operator
+    ON read_model.validator_slashings (chain_id, operator, position);
+
 CREATE TABLE read_model.operators (
     chain_id            bigint NOT NULL,
     operator            bytea  NOT NULL,
@@ -217,6 +282,50 @@ CREATE TABLE read_model.avss (
     registrar    bytea,
     PRIMARY KEY (chain_id, avs, position)
 );
+
+-- Metadata documents as last recorded: what strangers say they are called. Written beside the
+-- events, not by the projection of the canonical log.
+CREATE TABLE read_model.documents (
+    -- As it is shown in `metadata_uri`.
+    uri      text   PRIMARY KEY,
+    -- Storage position of the event.
+    position bigint NOT NULL,
+    -- SHA-256 of the document.
+    hash     bytea  NOT NULL,
+    -- Both escaped for display.
+    name     text   NOT NULL,
+    website  text
+);
+
+-- What was asked of contracts and accounts, as events of Assay's own record it.
+CREATE TABLE read_model.observations (
+    chain_id     bigint  NOT NULL,
+    block_number bigint  NOT NULL,
+    block_hash   bytea   NOT NULL,
+    block_time   bigint  NOT NULL,
+    -- What the list of questions calls it, and whom it asked.
+    name         text    NOT NULL,
+    subject      bytea   NOT NULL,
+    -- Whether it was proven against the state root of the block; else nodes said so.
+    is_proven    boolean NOT NULL,
+    -- Figures as decimal text.
+    said         jsonb   NOT NULL,
+    PRIMARY KEY (chain_id, block_hash, name)
+);
+
+-- The metadata URI that each operator (kind 1) and AVS (kind 2) names now.
+CREATE VIEW read_model.metadata_uris AS
+    (SELECT DISTINCT ON (chain_id, operator) chain_id, 1::smallint AS kind, operator AS address,
+            metadata_uri FROM read_model.operators
+      ORDER BY chain_id, operator, position DESC)
+    UNION ALL
+    (SELECT DISTINCT ON (chain_id, avs) chain_id, 2::smallint, avs, metadata_uri
+       FROM read_model.avss ORDER BY chain_id, avs, position DESC);
+
+-- What each of them is called, by the document it names.
+CREATE VIEW read_model.names AS
+    SELECT u.chain_id, u.kind, u.address, d.name, d.website, d.hash, d.position
+    FROM read_model.metadata_uris u JOIN read_model.documents d ON d.uri = u.metadata_uri;
 
 CREATE TABLE read_model.operator_sets (
     chain_id        bigint  NOT NULL,

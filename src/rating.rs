@@ -261,7 +261,9 @@ impl<O: Observer> Engine<O> {
         let Some(chain) = self.state.chains.get(&chain_id) else { return };
         let subjects = fact.event.subjects();
         let mut concerned = BTreeSet::new();
-        concerned.extend(subjects.operator.map(|id| RatedEntity::operator(chain_id, id)));
+        let of_validator = chain.validator_slashing_of(fact).and_then(|found| found.operator);
+        let operators = subjects.operator.into_iter().chain(of_validator);
+        concerned.extend(operators.map(|id| RatedEntity::operator(chain_id, id)));
         concerned.extend(subjects.avs.map(|id| RatedEntity::avs(chain_id, id)));
         let of_avs = |set: &&OperatorSetId| Some(set.avs) == subjects.avs;
         // An incident moves every set of its AVS; any other event moves its own set alone.
@@ -306,6 +308,7 @@ fn watch_trigger(event: &Event) -> Option<WatchTrigger> {
         Event::AllocationDelaySet { .. } => Some(WatchTrigger::AllocationDelayBelowExit),
         Event::AvsMetadataUriUpdated { .. } => Some(WatchTrigger::MetadataOrRulesetChanged),
         Event::LrtNavGuardSet { .. } => Some(WatchTrigger::ValueGuard),
+        Event::BeaconValidatorObserved { .. } => Some(WatchTrigger::ValidatorsSlashed),
         _ => None,
     }
 }

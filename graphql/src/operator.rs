@@ -25,6 +25,9 @@ pub(crate) struct OperatorProfile {
     /// Where its metadata is said to be. UNTRUSTED: written by a stranger, escaped for display;
     /// never fetch or follow it unasked.
     pub untrusted_metadata_uri: Option<String>,
+    /// What the document there says it is called, as last recorded. UNTRUSTED: anybody may name any
+    /// document.
+    pub untrusted_name: Option<String>,
     /// Blocks between an allocation and its effect. Null until the operator sets it. Zero means
     /// that risk can change without notice to delegators.
     pub allocation_delay_blocks: Option<BlockNumber>,
@@ -202,6 +205,17 @@ rated_object!(
         .await
     }
 
+    /// Validators of EigenPods delegated to it that the beacon chain slashed, the newest first, at
+    /// most a hundred.
+    async fn validator_slashings(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Vec<ValidatorSlashing>, ApiError> {
+        let key = (self.0.row().chain_id, self.0.row().address.clone());
+        let scope = self.0.scope.clone();
+        Ok(Session::of(ctx)?.load::<ValidatorSlashings>(scope, key).await?.unwrap_or_default())
+    }
+
     /// When it was slashed, the newest first.
     async fn slashings(
         &self,
@@ -228,6 +242,7 @@ struct ProfileRow {
     position: i64,
     delegation_approver: Option<Vec<u8>>,
     metadata_uri: Option<String>,
+    name: Option<String>,
     allocation_delay_blocks: Option<i64>,
     pending_allocation_delay_blocks: Option<i64>,
     pending_allocation_delay_effect_block: Option<i64>,
@@ -252,6 +267,7 @@ impl TryFrom<ProfileRow> for OperatorProfile {
             // The contract writes the zero address for "nobody".
             delegation_approver: approver.filter(|approver| approver.0 != [0; 20]),
             untrusted_metadata_uri: row.metadata_uri,
+            untrusted_name: row.name,
             allocation_delay_blocks: in_force
                 .map(|(blocks, _)| blocks)
                 .or(row.allocation_delay_blocks)
@@ -259,6 +275,102 @@ impl TryFrom<ProfileRow> for OperatorProfile {
             pending_allocation_delay: pending,
             position: LogPosition(row.position),
         })
+    }
+}
+
+/// A validator of an EigenPod that the beacon chain slashed.
+#[derive(Debug, Clone, SimpleObject)]
+pub(crate) struct ValidatorSlashing {
+    /// The slot of the beacon block that slashed it.
+    pub slot: BigInt,
+    /// The validator's index.
+    pub validator_index: BigInt,
+    /// The EigenPod that its withdrawal credentials name.
+    pub pod: Address,
+    /// Whose the pod is: who delegated to the operator then.
+    pub pod_owner: Address,
+    /// Its effective balance, gwei.
+    pub effective_balance_gwei: BigInt,
+    /// Whether the pod itself had proven that the validator is its own (`ValidatorRestaked`).
+    pub is_proven_by_pod: bool,
+    /// Validators in the same incident so far: slashings of one operator within 8,192 epochs count
+    /// once.
+    pub incident_validators: i64,
+    /// The position of the slashing.
+    pub position: LogPosition,
+    /// The execution block of the slashing.
+    pub block: Block,
+}
+
+#[derive(Debug, Clone, FromRow)]
+struct ValidatorRow {
+    chain_id: i64,
+    operator: Vec<u8>,
+    position: i64,
+    block_number: i64,
+    block_time: i64,
+    slot: i64,
+    validator_index: i64,
+    pod: Vec<u8>,
+    owner: Vec<u8>,
+    effective_balance_gwei: i64,
+    incident_validators: i64,
+    is_proven: bool,
+}
+
+impl TryFrom<ValidatorRow> for ValidatorSlashing {
+    type Error = ApiError;
+
+    fn try_from(row: ValidatorRow) -> Result<Self, ApiError> {
+        Ok(Self {
+            slot: BigInt(row.slot.to_string()),
+            validator_index: BigInt(row.validator_index.to_string()),
+            pod: Address::from_row(&row.pod)?,
+            pod_owner: Address::from_row(&row.owner)?,
+            effective_balance_gwei: BigInt(row.effective_balance_gwei.to_string()),
+            is_proven_by_pod: row.is_proven,
+            incident_validators: row.incident_validators,
+            position: LogPosition(row.position),
+            block: Block::new(row.chain_id, row.block_number, row.block_time),
+        })
+    }
+}
+
+struct ValidatorSlashings;
+
+impl Batch for ValidatorSlashings {
+    type Group = Scope;
+    type Key = (i64, Vec<u8>);
+    type Value = Vec<ValidatorSlashing>;
+
+    async fn fetch(
+        reader: &mut Reader,
+        scope: &Scope,
+        keys: &[Self::Key],
+    ) -> Result<BTreeMap<Self::Key, Self::Value>, ApiError> {
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT s.* FROM unnest(");
+        query.push_bind(keys.iter().map(|key| key.0).collect::<Vec<_>>()).push(", ");
+        query.push_bind(keys.iter().map(|key| key.1.clone()).collect::<Vec<_>>());
+        query.push(
+            ") AS k(chain_id, operator) CROSS JOIN LATERAL (
+                SELECT s.chain_id, s.operator, s.position, s.block_number, s.block_time, s.slot,
+                       s.validator_index, s.pod, s.owner, s.effective_balance_gwei,
+                       s.incident_validators,
+                       EXISTS (SELECT FROM read_model.validators v
+                           WHERE v.chain_id = s.chain_id AND v.pod = s.pod
+                             AND v.provenance = 'ValidatorRestaked' AND v.position < s.position
+                             AND (v.validator_index = s.validator_index
+                                  OR v.pubkey_hash = s.pubkey_hash)) AS is_proven
+                  FROM read_model.validator_slashings s
+                 WHERE s.chain_id = k.chain_id AND s.operator = k.operator AND s.position <= ",
+        );
+        query.push_bind(scope.position).push(" ORDER BY s.position DESC LIMIT 100) s");
+        let mut found = BTreeMap::<Self::Key, Self::Value>::new();
+        for row in reader.rows::<ValidatorRow>(query).await? {
+            let key = (row.chain_id, row.operator.clone());
+            found.entry(key).or_default().push(row.try_into()?);
+        }
+        Ok(found)
     }
 }
 
@@ -280,7 +392,8 @@ impl Batch for Profiles {
         query.push(
             ") AS k(chain_id, operator) CROSS JOIN LATERAL (
                 SELECT o.chain_id, o.operator, o.position, o.delegation_approver,
-                       o.metadata_uri, o.allocation_delay_blocks,
+                       o.metadata_uri, (SELECT d.name FROM read_model.documents d
+                         WHERE d.uri = o.metadata_uri) AS name, o.allocation_delay_blocks,
                        o.pending_allocation_delay_blocks,
                        o.pending_allocation_delay_effect_block, ",
         );

@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod manifest;
 mod mapping;
 pub mod nodes;
+pub mod observe;
 pub mod range;
 pub mod receipts;
 mod rpc_error;

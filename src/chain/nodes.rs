@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alloy::consensus::BlockHeader;
-use alloy::primitives::B256;
-use alloy::rpc::types::Header as WholeHeader;
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::rpc::types::{EIP1186AccountProofResponse, Header as WholeHeader};
 use assay_domain::ChainId;
 use futures_util::future::{join, select_all};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -164,6 +164,51 @@ impl Nodes {
             logs.splice(at, proven);
         }
         Ok(logs)
+    }
+
+    /// The header of a block, its hash recomputed. Every node must know the same block.
+    pub(super) async fn proven_header(&self, number: u64) -> Result<WholeHeader, SourceError> {
+        let mut proven: Option<WholeHeader> = None;
+        for node in &self.nodes {
+            let header = node.whole_header(json!(format!("{number:#x}"))).await?;
+            prove_header(&header, header.hash).map_err(|unproven| wrong(node, unproven))?;
+            if header.number() != number || proven.is_some_and(|other| other.hash != header.hash) {
+                return Err(self.inconsistent(format!("block {number} has several hashes")));
+            }
+            proven = Some(header);
+        }
+        proven.ok_or_else(|| self.inconsistent("no node".to_owned()))
+    }
+
+    /// What each node says that a contract answers to a call at this very block.
+    pub(super) async fn view(
+        &self,
+        contract: Address,
+        input: &Bytes,
+        block: B256,
+    ) -> Result<Vec<(String, Bytes)>, SourceError> {
+        let mut answers = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let call = json!({ "to": contract, "data": input });
+            let params = json!([call, { "blockHash": block }]);
+            answers.push((node.name(), node.answer("eth_call", params).await?));
+        }
+        Ok(answers)
+    }
+
+    /// An account and some of its slots at this very block, with proofs, and who gave them.
+    pub(super) async fn account_proof(
+        &self,
+        account: Address,
+        slots: &[B256],
+        block: B256,
+    ) -> Result<(String, EIP1186AccountProofResponse), SourceError> {
+        let params = json!([account, slots, { "blockHash": block }]);
+        self.ask(|node| {
+            let params = params.clone();
+            async { Ok((node.name(), node.answer("eth_getProof", params).await?)) }
+        })
+        .await
     }
 
     fn inconsistent(&self, message: String) -> SourceError {

@@ -106,6 +106,15 @@ impl RpcSource {
         }
     }
 
+    /// What the node answers to a question about state.
+    pub(super) async fn answer<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, SourceError> {
+        self.call(&Call { method, params, range: None }).await
+    }
+
     /// The whole header of a block, by number or hash.
     pub(super) async fn whole_header(&self, block: Value) -> Result<WholeHeader, SourceError> {
         let is_hash = block.as_str().is_some_and(|block| block.len() == 66);

@@ -10,8 +10,10 @@ mod frontier;
 mod import;
 mod ingest;
 mod loss;
+mod metadata;
 mod methodology;
 mod nodes;
+mod observe;
 mod oracle;
 mod progress;
 mod query;
@@ -67,6 +69,11 @@ enum Command {
     /// The log in a file: all of it as Parquet, or a slice of a chain as it was told.
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
+    /// Names of operators and AVSs, from a file or from where they say.
+    #[command(subcommand)]
+    Metadata(metadata::MetadataCommand),
+    /// Ask contracts and accounts what no event says, and record the answers with their block.
+    Observe(observe::ObserveArgs),
     /// The exact loss distribution of blocks in a JSON file.
     Loss(loss::LossArgs),
     /// Walk the log forward: what was said before each slash, and how the forecasts did.
@@ -94,6 +101,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Oracle(command) => oracle::run(&args.database, command).await,
         Command::Attest(attest) => attest::run(&args.database, attest).await,
         Command::Archive(command) => archive::run(&args.database, command).await,
+        Command::Metadata(command) => metadata::run(&args.database, command).await,
+        Command::Observe(observe) => observe::run(&args.database, observe).await,
         Command::Loss(loss) => loss::run(loss),
         Command::Backtest(backtest) => backtest::run(&args.database, backtest).await,
         Command::Stress(stress) => stress::run(&args.database, stress).await,

@@ -7,7 +7,7 @@
 //! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 98 PermissionController,
 //! 100 to 129 liquid restaking tokens and prices, 130 to 149 Symbiotic, 150 to 159 the beacon
 //! chain, 170 to 179 EigenPods, 190 to 199 kept as they came, 200 and up Assay's own, of which 205 to 219 signed
-//! messages.
+//! messages, and 230 to 239 what was read beside the log.
 //! An event of a liquid restaking token says the same of every protocol; which contract's log says
 //! it is in `src/chain/manifests`. `asset: None` is native ether.
 
@@ -799,6 +799,44 @@ pub enum Event {
         /// The transaction, whoever sent it.
         tx_hash: B256,
     } = 220,
+    /// A metadata document was read at an address that operators or AVSs may name. What it says is
+    /// shown and decides nothing.
+    MetadataDocumentRecorded {
+        /// Where it was.
+        uri: UntrustedText,
+        /// SHA-256 of its bytes.
+        hash: B256,
+        /// What it calls whoever named it.
+        name: UntrustedText,
+        /// The website it names.
+        website: Option<UntrustedText>,
+    } = 230,
+    /// A contract was asked at this fact's block. Asked of nodes, and not provable by itself.
+    ViewObserved {
+        /// What the list of questions calls it.
+        name: String,
+        /// The contract.
+        contract: Address,
+        /// What it was asked: selector and arguments.
+        input: Bytes,
+        /// What it answered.
+        answer: Bytes,
+    } = 231,
+    /// An account at this fact's block, proven against the block's state root.
+    AccountProven {
+        /// What the list of questions calls it.
+        name: String,
+        /// The account.
+        account: Address,
+        /// Wei.
+        balance: U256,
+        /// Transactions it sent, or contracts it made.
+        nonce: u64,
+        /// Hash of its code.
+        code_hash: B256,
+        /// Storage slots and what they hold.
+        slots: Vec<(U256, U256)>,
+    } = 232,
 }
 
 /// What a contract is to Symbiotic.
@@ -1028,7 +1066,8 @@ impl Event {
             | Self::OperatorSetCreated { .. }
             | Self::RedistributionAddressSet { .. }
             | Self::LrtNavGuardSet { .. }
-            | Self::LrtRedemptionsPaused { .. } => true,
+            | Self::LrtRedemptionsPaused { .. }
+            | Self::BeaconValidatorObserved { .. } => true,
             Self::AllocationDelaySet { delay_blocks, .. } => {
                 u64::from(*delay_blocks) < crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS
             }

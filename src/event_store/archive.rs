@@ -36,6 +36,7 @@ use super::canonical::note_reorg;
 use super::codec::{Preimage, Row, STORAGE_GENESIS};
 use super::error::AppendError;
 use super::ingest::Chain;
+use super::page_sizes;
 use super::postgres::{EventStore, to_hash};
 use super::read::{Corruption, FoldError, ReadError};
 use super::walk::{Check, Snapshot, Stop};
@@ -57,6 +58,10 @@ const GROUP_PAYLOAD_BYTES: usize = 8 << 20;
 /// A column of a row group that says it unpacks to more is not one that was written here. The
 /// largest payload is one log, which fits into a block.
 const COLUMN_BYTES_MAX: i64 = 64 << 20;
+
+/// A page that says it unpacks to more is not one that was written here either: the writer ends a
+/// page with the rows that pass a megabyte.
+const PAGE_BYTES_MAX: u64 = 32 << 20;
 
 /// Rows read at once.
 const READ_ROWS: usize = 1_024;
@@ -381,6 +386,8 @@ fn write<T: DataType, W: io::Write + Send>(
 struct Rows {
     path: PathBuf,
     file: SerializedFileReader<File>,
+    /// The same file, for what the library does not look at.
+    raw: File,
     /// Where the file says the log ends.
     said: Head,
     next_group: usize,
@@ -402,6 +409,9 @@ impl Rows {
     fn open(path: &Path) -> Result<Self, LogArchiveError> {
         let not_a_log = |reason: String| LogArchiveError::NotALog { path: path.to_owned(), reason };
         let file = File::open(path)
+            .map_err(|source| LogArchiveError::Io { path: path.to_owned(), source })?;
+        let raw = file
+            .try_clone()
             .map_err(|source| LogArchiveError::Io { path: path.to_owned(), source })?;
         let file = guarded(|| SerializedFileReader::new(file))
             .map_err(|error| not_a_log(error.to_string()))?;
@@ -425,6 +435,7 @@ impl Rows {
             path: path.to_owned(),
             said: Head { position: rows, hash },
             file,
+            raw,
             next_group: 0,
             group: None,
             columns: Columns::default(),
@@ -450,7 +461,11 @@ impl Rows {
                 return Ok(false);
             }
             let group = guarded(|| {
-                self.file.get_row_group(self.next_group).and_then(|group| Group::open(&*group))
+                let group = self.file.get_row_group(self.next_group)?;
+                for column in group.metadata().columns() {
+                    page_sizes::check(&self.raw, column.byte_range(), PAGE_BYTES_MAX)?;
+                }
+                Group::open(&*group)
             });
             self.group = Some(group.map_err(|error| self.unreadable(&error))?);
             self.next_group += 1;

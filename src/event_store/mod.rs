@@ -15,6 +15,7 @@ pub mod codec;
 pub mod error;
 mod ingest;
 pub mod message;
+mod page_sizes;
 pub mod postgres;
 pub mod read;
 pub mod verify;

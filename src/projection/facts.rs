@@ -69,7 +69,7 @@ impl ReadModel {
                     self.write_slash(fact, chain, Some(position), slash);
                 }
             }
-            _ => {}
+            _ => self.write_pods(fact, chain, position),
         }
     }
 

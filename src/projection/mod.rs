@@ -7,6 +7,7 @@ mod copy;
 mod facts;
 pub mod feed;
 mod lrt;
+mod pods;
 pub mod publications;
 mod ratings;
 
@@ -56,6 +57,10 @@ struct Tables {
     lrt_rates: TableRows,
     lrt_assessments: TableRows,
     lrt_positions: TableRows,
+    pods: TableRows,
+    pod_delegations: TableRows,
+    validators: TableRows,
+    validator_slashings: TableRows,
 }
 
 impl Tables {
@@ -117,10 +122,14 @@ impl Tables {
             lrt_rates: TableRows::new("lrt_rates", lrt::RATE_COLUMNS),
             lrt_assessments: TableRows::new("lrt_assessments", lrt::ASSESSMENT_COLUMNS),
             lrt_positions: TableRows::new("lrt_positions", lrt::POSITION_COLUMNS),
+            pods: TableRows::new("pods", pods::POD_COLUMNS),
+            pod_delegations: TableRows::new("pod_delegations", pods::DELEGATION_COLUMNS),
+            validators: TableRows::new("validators", pods::VALIDATOR_COLUMNS),
+            validator_slashings: TableRows::new("validator_slashings", pods::SLASHING_COLUMNS),
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 16] {
+    fn all(&mut self) -> [&mut TableRows; 20] {
         [
             &mut self.blocks,
             &mut self.entities,
@@ -138,13 +147,17 @@ impl Tables {
             &mut self.lrt_rates,
             &mut self.lrt_assessments,
             &mut self.lrt_positions,
+            &mut self.pods,
+            &mut self.pod_delegations,
+            &mut self.validators,
+            &mut self.validator_slashings,
         ]
     }
 }
 
 impl ReadModel {
     /// Every table that is written here.
-    pub const TABLES: [&'static str; 16] = [
+    pub const TABLES: [&'static str; 20] = [
         "blocks",
         "entities",
         "assessments",
@@ -161,6 +174,10 @@ impl ReadModel {
         "lrt_rates",
         "lrt_assessments",
         "lrt_positions",
+        "pods",
+        "pod_delegations",
+        "validators",
+        "validator_slashings",
     ];
 
     /// A read model that holds everything up to canonical position `written_to`.

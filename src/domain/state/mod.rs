@@ -9,6 +9,7 @@ pub mod experience;
 pub mod lrt;
 pub mod operator;
 pub mod operator_set;
+pub mod pod;
 pub mod registry;
 pub mod slashing;
 pub mod staker;
@@ -27,6 +28,7 @@ pub use allocation::{Allocation, Pending};
 pub use lrt::{Lrt, Restaker};
 pub use operator::{AllocationDelay, Magnitude, Operator};
 pub use operator_set::{Membership, OperatorSet, Slasher};
+pub use pod::{ValidatorIncident, ValidatorSlashing};
 pub use slashing::{Incident, Slash, SlashedStrategy};
 pub use staker::{QueuedWithdrawal, Staker};
 
@@ -60,6 +62,12 @@ pub struct ChainState {
     pub allocations: BTreeMap<(OperatorId, OperatorSetId, StrategyId), Allocation>,
     /// Stakers: delegation, factors and withdrawals.
     pub stakers: ByAddress<StakerId, Staker>,
+    /// EigenPods and their owners.
+    pub pods: ByAddress<alloy_primitives::Address, StakerId>,
+    /// Beacon slashings of validators of pods, in order.
+    pub validator_slashings: Vec<ValidatorSlashing>,
+    /// The same, grouped into incidents of operators.
+    pub validator_incidents: Vec<ValidatorIncident>,
     /// Queued withdrawals by root, until completed.
     pub withdrawals: BTreeMap<alloy_primitives::B256, QueuedWithdrawal>,
     /// Liquid restaking tokens that any event named.
@@ -196,6 +204,11 @@ impl ChainState {
             Event::AvsMetadataUriUpdated { avs, metadata_uri } => {
                 self.avss.entry(*avs).or_default().metadata_uri = Some(metadata_uri.clone());
             }
+            Event::PodDeployed { eigen_pod, pod_owner } => {
+                self.pods.insert(*eigen_pod, *pod_owner);
+                self.stakers.entry(*pod_owner).or_default().pod = Some(*eigen_pod);
+            }
+            Event::BeaconValidatorObserved { .. } => self.validator_observed(fact),
             Event::Unmapped { .. } => self.unmapped_logs = self.unmapped_logs.saturating_add(1),
             _ => self.apply_allocation_manager(fact, at),
         }

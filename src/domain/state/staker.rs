@@ -1,6 +1,6 @@
 //! Stakers: whom they trust, what they hold, what is on its way out and can still be slashed.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use litemap::LiteMap;
 
 use super::operator::WAD;
@@ -22,6 +22,8 @@ pub struct Staker {
     pub deposit_scaling_factor: LiteMap<StrategyId, U256>,
     /// What beacon chain penalties have left, 1e-18, where it is not one.
     pub beacon_chain_slashing_factor: Option<u64>,
+    /// Its EigenPod.
+    pub pod: Option<Address>,
 }
 
 impl Staker {

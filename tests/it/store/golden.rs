@@ -460,6 +460,26 @@ fn our_own() -> Vec<Event> {
             word: v.amount(),
             tx_hash: v.hash(),
         },
+        Event::MetadataDocumentRecorded {
+            uri: UntrustedText(b"https://a.example/metadata.json".to_vec()),
+            hash: v.hash(),
+            name: UntrustedText("Ankr \u{202e}".as_bytes().to_vec()),
+            website: Some(UntrustedText(b"https://a.example".to_vec())),
+        },
+        Event::ViewObserved {
+            name: "total".to_owned(),
+            contract: v.address(),
+            input: vec![1, 2, 3, 4].into(),
+            answer: vec![5; 32].into(),
+        },
+        Event::AccountProven {
+            name: "reserve".to_owned(),
+            account: v.address(),
+            balance: v.amount(),
+            nonce: v.small(),
+            code_hash: v.hash(),
+            slots: vec![(v.amount(), v.amount())],
+        },
     ]
     .into_iter()
     .chain(messages(&mut Values(100)))
