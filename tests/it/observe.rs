@@ -49,8 +49,9 @@ async fn chain() -> (Anvil, RootProvider) {
     // What comes later is not what was at the block.
     let at = node.get_block_number().await.unwrap();
     assert_eq!(at, 2);
-    call("anvil_setBalance", json!([RESERVE, "0x1"])).await;
-    call("anvil_mine", json!(["0x1"])).await;
+    let accounts: Value = node.raw_request("eth_accounts".into(), ()).await.unwrap();
+    let payment = json!({ "from": accounts[0], "to": RESERVE, "value": "0x1" });
+    call("eth_sendTransaction", json!([payment])).await;
     (anvil, node)
 }
 
