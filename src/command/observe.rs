@@ -12,7 +12,7 @@ use super::database::DatabaseArgs;
 #[derive(Debug, Args)]
 pub(super) struct ObserveArgs {
     /// What to ask: TOML with `[[call]]` (name, contract, function, arguments) and `[[account]]`
-    /// (name, address, slots).
+    /// (name, address, slots as "0x…").
     file: PathBuf,
     /// The node to ask. Repeat it, and calls are believed only if all say the same.
     #[arg(

@@ -6,7 +6,6 @@
 //! cargo install cargo-fuzz --locked
 //! cd tests && cargo +nightly fuzz run --fuzz-dir fuzz log -- -max_total_time=200 -malloc_limit_mb=512
 //! ```
-#![allow(dead_code, reason = "each target uses one of them")]
 
 use std::io::Write as _;
 use std::sync::LazyLock;

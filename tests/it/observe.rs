@@ -28,8 +28,8 @@ fn list() -> Observations {
          [[call]]\nname = \"vault assets\"\ncontract = \"{VAULT}\"\n\
          function = \"convertToAssets(uint256) view returns (uint256)\"\narguments = [\"1000\"]\n\
          [[account]]\nname = \"reserve\"\naddress = \"{RESERVE}\"\n\
-         [[account]]\nname = \"vault\"\naddress = \"{VAULT}\"\nslots = [0, 7]\n\
-         [[account]]\nname = \"nobody\"\naddress = \"{NOBODY}\"\nslots = [1]\n"
+         [[account]]\nname = \"vault\"\naddress = \"{VAULT}\"\nslots = [\"0x0\", \"0x7\"]\n\
+         [[account]]\nname = \"nobody\"\naddress = \"{NOBODY}\"\nslots = [\"0x1\"]\n"
     );
     Observations::parse(&text).unwrap()
 }
@@ -49,8 +49,9 @@ async fn chain() -> (Anvil, RootProvider) {
     // What comes later is not what was at the block.
     let at = node.get_block_number().await.unwrap();
     assert_eq!(at, 2);
-    call("anvil_setBalance", json!([RESERVE, "0x1"])).await;
-    call("anvil_mine", json!(["0x1"])).await;
+    let accounts: Value = node.raw_request("eth_accounts".into(), ()).await.unwrap();
+    let payment = json!({ "from": accounts[0], "to": RESERVE, "value": "0x1" });
+    call("eth_sendTransaction", json!([payment])).await;
     (anvil, node)
 }
 

@@ -9,7 +9,9 @@ use assay_domain::event::PodValidator;
 use assay_domain::methodology::Methodology;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
 use assay_domain::state::pod::{INCIDENT_WINDOW_SLOTS, withdrawal_address};
-use assay_domain::{BlockRef, Event, Fact, OperatorId, RatedEntity, StakerId, State};
+use assay_domain::{
+    AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity, StakerId, State,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -96,6 +98,19 @@ async fn a_slashed_validator_is_on_the_record_of_its_operator() {
     let mut facts = Vec::new();
     let mut set_up =
         vec![(nobody, Event::OperatorRegistered { operator, delegation_approver: Address::ZERO })];
+    // Something to be rated for; without a rating there is no watch.
+    let operator_set = OperatorSetId { avs: AvsId(Address::repeat_byte(0x55)), id: 0 };
+    let strategy = BEACON_CHAIN_ETH;
+    let (magnitude, effect_block) = (500_000_000_000_000_000, 24_000_000);
+    set_up.extend(
+        [
+            Event::OperatorSetCreated { operator_set },
+            Event::StrategyAddedToOperatorSet { operator_set, strategy },
+            Event::OperatorAddedToOperatorSet { operator, operator_set },
+            Event::AllocationUpdated { operator, operator_set, strategy, magnitude, effect_block },
+        ]
+        .map(|event| (nobody, event)),
+    );
     for (index, one) in validators.iter().enumerate() {
         let (eigen_pod, pod_owner) = (one.pod(), one.owner());
         // Of four pods one is not known, and one validator is named by its key.
@@ -112,7 +127,6 @@ async fn a_slashed_validator_is_on_the_record_of_its_operator() {
             1 => PodValidator::PubkeyHash(one.pubkey_hash()),
             _ => PodValidator::Index(one.index),
         };
-        let strategy = BEACON_CHAIN_ETH;
         let staker = pod_owner;
         let held = Event::OperatorSharesIncreased { operator, staker, strategy, shares };
         set_up.push((nobody, held));
@@ -180,9 +194,12 @@ async fn a_slashed_validator_is_on_the_record_of_its_operator() {
         rating { isWatchNegative }
         validatorSlashings { validatorIndex pod podOwner isProvenByPod incidentValidators
             effectiveBalanceGwei block { number } } } } }";
-    let answer =
-        assay_graphql::execute(&database.pool().await, query, json!({ "slug": slug })).await;
-    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let ask = async |database: &TestDatabase| -> Value {
+        let variables = json!({ "slug": slug });
+        let answer = assay_graphql::execute(&database.pool().await, query, variables).await;
+        serde_json::from_str(&answer).unwrap()
+    };
+    let answer = ask(&database).await;
     let said = answer["data"]["entity"]["validatorSlashings"].as_array();
     let said = said.unwrap_or_else(|| panic!("{answer}"));
     let place =
@@ -191,5 +208,10 @@ async fn a_slashed_validator_is_on_the_record_of_its_operator() {
     assert!(said.iter().all(|one| one["isProvenByPod"] == true));
     assert_eq!(said[1]["incidentValidators"], 2);
     assert_eq!(answer["data"]["entity"]["rating"]["isWatchNegative"], true, "{answer}");
+    let is_peaceful = |fact: &&Fact| !matches!(fact.event, Event::BeaconValidatorObserved { .. });
+    let peaceful: Vec<Fact> = facts.iter().filter(is_peaceful).cloned().collect();
+    let (peaceful, _) = rated(&peaceful).await;
+    let answer = ask(&peaceful).await;
+    assert_eq!(answer["data"]["entity"]["rating"]["isWatchNegative"], false, "{answer}");
     assay::verify::verify(&rater(&store)).await.unwrap();
 }
