@@ -22,9 +22,8 @@ const RUNS: usize = 5;
 /// What a block loses, as a share of its exposure in 1/1000, with its probability in 1/1000.
 type Shape = &'static [(u64, u64)];
 
-/// Signing fault, absence, a set's logic, its keys, corruption, a validator incident.
+/// Signing fault, a set's logic, its keys, corruption, a validator incident.
 const C1: Shape = &[(90, 300), (200, 300), (400, 300), (1_000, 100)];
-const C2: Shape = &[(20, 400), (50, 400), (150, 200)];
 const C3: Shape = &[(80, 300), (200, 250), (500, 200), (1_000, 250)];
 const C4: Shape = &[(500, 100), (1_000, 900)];
 const C5: Shape = &[(1_000, 1_000)];
