@@ -202,8 +202,10 @@ async fn a_slashed_validator_is_on_the_record_of_its_operator() {
     let answer = ask(&database).await;
     let said = answer["data"]["entity"]["validatorSlashings"].as_array();
     let said = said.unwrap_or_else(|| panic!("{answer}"));
-    let place =
-        |at: usize| said.iter().position(|one| one["validatorIndex"] == index(at).to_string());
+    let place = |at: usize| {
+        said.iter()
+            .position(|one| one["validatorIndex"].as_str() == Some(index(at).to_string().as_str()))
+    };
     assert_eq!([4, 1, 0, 2].map(place), [Some(0), Some(1), Some(2), None]);
     assert!(said.iter().all(|one| one["isProvenByPod"] == true));
     assert_eq!(said[1]["incidentValidators"], 2);
