@@ -148,7 +148,7 @@ impl FromStr for At {
         if let Some(time) = text.strip_prefix("said:") {
             return Ok(Self::Said(moment(time)?));
         }
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(Self::Position(number(text)?));
         }
         moment(text).map(Self::Time)
