@@ -85,7 +85,7 @@ pub(crate) struct Answer {
     pub(crate) data: Value,
     /// `extensions.assay`: position, block, time.
     pub(crate) place: Value,
-    /// The whole response, its fields sorted.
+    /// The whole response, as it came; made anew when pages were put together.
     body: String,
 }
 
@@ -148,8 +148,6 @@ impl Source {
         if let Some(error) = response.pointer("/errors/0") {
             return Err(self.refusal(error).into());
         }
-        // Fields come as they were resolved; sorted, the same answer has the same bytes.
-        let body = response.to_string();
         let place = response["extensions"]["assay"].take();
         Ok(Answer { data: response["data"].take(), place, body })
     }
