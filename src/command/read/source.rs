@@ -47,7 +47,7 @@ impl ServerArgs {
             let open = database.open().await?;
             let simulator = Some(open.simulator().await?);
             let backend = Backend { pool: open.reader().await?, simulator };
-            return Ok(Source::Local { backend, _open: open });
+            return Ok(Source::Local { backend, _open: Box::new(open) });
         };
         let base: Url = url
             .trim_end_matches('/')
@@ -68,7 +68,7 @@ impl ServerArgs {
 /// Who answers.
 pub(crate) enum Source {
     /// The schema, in this process.
-    Local { backend: Backend, _open: Open },
+    Local { backend: Backend, _open: Box<Open> },
     /// A server.
     Remote { client: Client, base: Url },
 }
