@@ -92,6 +92,7 @@ enum Command {
     )]
     Run(Box<run::RunArgs>),
     /// Serve a database that another process writes: GraphQL and the dashboard, read only.
+    #[command(before_help = "Example: assay serve --listen 0.0.0.0:4747")]
     Serve(serve::ServeArgs),
     /// Record a chain, and neither rate nor serve.
     #[command(before_help = "Example: assay ingest --rpc-url https://node.example --once")]
@@ -127,8 +128,10 @@ enum Command {
     Archive(archive::ArchiveCommand),
     /// Names of operators and AVSs, from a file or from where they say.
     #[command(subcommand)]
+    #[command(before_help = "Example: assay metadata fetch")]
     Metadata(metadata::MetadataCommand),
     /// Ask contracts and accounts what no event says, and record the answers with their block.
+    #[command(before_help = "Example: assay observe calls.toml --rpc-url https://node.example")]
     Observe(observe::ObserveArgs),
     /// The exact loss distribution of blocks in a JSON file.
     #[command(before_help = "Example: assay loss blocks.json --json")]

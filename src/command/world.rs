@@ -21,14 +21,8 @@ const ABANDONED_DAY: u64 = 200;
 /// Seconds after which every batch has expired.
 const EXPIRY_SECONDS: u64 = 2_000;
 
-/// Seconds after which a batch that failed is tried again.
-const RETRY_SECONDS: u64 = 5;
-
 /// How long to wait for a block that does not come.
 const IN_VAIN: Duration = Duration::from_secs(1);
-
-/// A base fee that leaves out what was sent for anvil's first one: 50 gwei.
-const DEAR_BASE_FEE: &str = "0xba43b7400";
 
 /// Tells the year, rates it, and publishes it: to one contract until it is abandoned, then to
 /// another.
@@ -49,8 +43,8 @@ pub(super) async fn stage(open: &Open) -> anyhow::Result<Feed> {
     Ok(Feed::new(local, publication.oracle.address))
 }
 
-/// The first batches expire before a block takes them and fail; their successors are left out for
-/// their fee and replaced; then everything that is due is published.
+/// The first batches expire before a block takes them and fail; then everything that is due is
+/// published.
 async fn publish_in_trouble(
     local: &LocalChain,
     pool: &PgPool,
@@ -58,23 +52,19 @@ async fn publish_in_trouble(
 ) -> anyhow::Result<()> {
     let mut hasty = publication.clone();
     hasty.policy.publish_timeout = IN_VAIN;
-    hasty.policy.patience.bump_after_blocks = 1;
     let now = newest_report_time(pool).await?.saturating_add(60);
     anvil(local, "evm_setNextBlockTimestamp", json!([now])).await?;
     anvil(local, "evm_mine", json!([])).await?;
     anvil(local, "evm_setAutomine", json!([false])).await?;
     publish_in_vain(pool, &hasty).await?;
-    // What failed is noticed, and due again a little later.
-    for seconds in [EXPIRY_SECONDS, RETRY_SECONDS] {
-        anvil(local, "evm_increaseTime", json!([seconds])).await?;
-        anvil(local, "evm_mine", json!([])).await?;
-        publish_in_vain(pool, &hasty).await?;
-    }
-    anvil(local, "anvil_setNextBlockBaseFeePerGas", json!([DEAR_BASE_FEE])).await?;
+    // What expired is noticed, and sent again at once.
+    anvil(local, "evm_increaseTime", json!([EXPIRY_SECONDS])).await?;
+    anvil(local, "evm_mine", json!([])).await?;
+    publish_in_vain(pool, &hasty).await?;
+    // From here on all goes well.
     anvil(local, "evm_mine", json!([])).await?;
     anvil(local, "evm_setAutomine", json!([true])).await?;
-    hasty.policy.publish_timeout = publication.policy.publish_timeout;
-    publish_once(pool, &hasty).await?;
+    publish_once(pool, publication).await?;
     Ok(())
 }
 

@@ -158,8 +158,9 @@ fn a_token_is_told_what_would_raise_and_lower_it_with_numbers_and_without_raw_id
     assert!(loss(Change::Redeemed(Ppt::ZERO)).0.abs_diff(without) <= 100);
     assert!(loss(Change::Redeemed(Ppt::ZERO)) < loss(Change::Redeemed(Ppt(100_000_000_000))));
     let x1 = OperatorSetId { avs: AvsId(WORLD.x), id: 1 };
+    let y7 = OperatorSetId { avs: AvsId(WORLD.y), id: 7 };
     assert!(loss(Change::SetLeft(x1)) < base);
-    assert!(loss(Change::AuthorityOf(x1, SlasherAuthority::TimelockedMultisig)) < base);
+    assert!(loss(Change::AuthorityOf(y7, SlasherAuthority::TimelockedMultisig)) < base);
     assert!(loss(Change::OneMoreIncidentOf(OperatorId(WORLD.a))) > base);
     let attribution = Attribution::of(&opinion.profile, &opinion.caps, &methodology.scale);
     let uncertainty = Uncertainty::of(&opinion.profile, &methodology);
