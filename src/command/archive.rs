@@ -81,6 +81,7 @@ pub(super) async fn run(database: &DatabaseArgs, command: ArchiveCommand) -> any
             let store = open.store().await?;
             let head = during("reading the log", store.import_log(&file, hash)).await?;
             let rated = during("rating", open.rater().await?.catch_up()).await?;
+            assay::documents::project(&store).await?;
             super::say(&format!(
                 "{}: every hash holds; the store is at position {}, hash {}. Rated: {} rating actions; \
                  the canonical log is at position {}.",
