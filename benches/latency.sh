@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a node's notification of a block to the slash in it in the read model. Arguments: --json,
+# From a transaction sent to a node to its slash in the read model. Arguments: --json,
 # --rounds N. Needs what the build needs, and anvil (`npm ci` in oracle). See benches/latency.rs.
 set -eu
 cd "$(dirname "$0")/.."
