@@ -54,20 +54,24 @@ fn submitted(
     (submitter, nonce, hash): (Address, U256, B256),
 ) -> Result<Event, AbiError> {
     data.tuple(SUBMISSION_WORDS, |data| {
-        let strategies = multipliers(data)?;
-        let (token, amount) = (data.address()?, data.u256()?);
-        let (start_timestamp, duration) = (data.u32()?, data.u32()?);
-        let submission = RewardsSubmission {
-            submitter,
-            nonce,
-            hash,
-            strategies,
-            token,
-            start_timestamp,
-            duration,
-        };
+        let (submission, amount) = submission(data, (submitter, nonce, hash), Frame::u256)?;
         Ok(Event::RewardsSubmitted { rule, submission, amount })
     })
+}
+
+/// What both kinds of submissions begin with; what is paid stands in the middle of it.
+fn submission<'a, T>(
+    data: &mut Frame<'a>,
+    (submitter, nonce, hash): (Address, U256, B256),
+    paid: impl FnOnce(&mut Frame<'a>) -> Result<T, AbiError>,
+) -> Result<(RewardsSubmission, T), AbiError> {
+    let strategies = multipliers(data)?;
+    let token = data.address()?;
+    let paid = paid(data)?;
+    let (start_timestamp, duration) = (data.u32()?, data.u32()?);
+    let submission =
+        RewardsSubmission { submitter, nonce, hash, strategies, token, start_timestamp, duration };
+    Ok((submission, paid))
 }
 
 pub(super) fn operator_directed_avs_rewards(log: &mut Fields<'_>) -> Result<Event, AbiError> {
@@ -92,20 +96,8 @@ fn directed(
     (submitter, nonce, hash): (Address, U256, B256),
 ) -> Result<Event, AbiError> {
     data.tuple(DIRECTED_WORDS, |data| {
-        let strategies = multipliers(data)?;
-        let token = data.address()?;
-        let rewards = data.amounts()?;
-        let (start_timestamp, duration) = (data.u32()?, data.u32()?);
+        let (submission, rewards) = submission(data, (submitter, nonce, hash), Frame::amounts)?;
         let description = UntrustedText(data.text()?);
-        let submission = RewardsSubmission {
-            submitter,
-            nonce,
-            hash,
-            strategies,
-            token,
-            start_timestamp,
-            duration,
-        };
         let operator_rewards =
             rewards.into_iter().map(|(operator, amount)| (OperatorId(operator), amount)).collect();
         Ok(Event::OperatorDirectedRewardsSubmitted {

@@ -161,9 +161,7 @@ async fn serve(open: &Open, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Resul
     let config = assay_graphql::ApiConfig { simulator, ..assay_graphql::ApiConfig::default() };
     let router = assay_graphql::router(open.reader().await?, config)
         .merge(assay::intake::routes(open.store().await?));
-    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
-        format!("cannot listen on {}: choose another address with --listen", args.listen)
-    })?;
+    let listener = super::serving::listen(args.listen).await?;
     let address = listener.local_addr()?;
     if args.json {
         // For programs that drive the demo: where things are, one line.

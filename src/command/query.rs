@@ -30,7 +30,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: QueryArgs) -> anyhow::Res
     } else {
         super::read_file(&args.file)?
     };
-    let source = args.server.open(database).await?;
+    let source = args.server.open(database).await?.with_scenarios().await?;
     let variables: Map<String, Value> = args.variables.into_iter().collect();
     let answer = source.execute(&document, Value::Object(variables)).await?;
     super::say(&clean_json(&answer));

@@ -160,9 +160,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let stop = CancellationToken::new();
     let store = open.store().await?;
     let reader = open.reader().await?;
-    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
-        format!("cannot listen on {}: choose another address with --listen", args.listen)
-    })?;
+    let listener = super::serving::listen(args.listen).await?;
     super::say(&format!("GraphQL: http://{}/graphql", listener.local_addr()?));
     let router = assay_graphql::router(
         reader,

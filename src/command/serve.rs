@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::database::DatabaseArgs;
@@ -26,9 +25,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: ServeArgs) -> anyhow::Res
     let simulator = Some(open.simulator().await?);
     let api = assay_graphql::ApiConfig { lag_blocks_max: args.lag_max, simulator, ..api };
     let router = assay_graphql::router(open.reader().await?, api);
-    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
-        format!("cannot listen on {}: choose another address with --listen", args.listen)
-    })?;
+    let listener = super::serving::listen(args.listen).await?;
     super::say(&format!("GraphQL: http://{}/graphql", listener.local_addr()?));
     assay_graphql::serve(listener, router, super::stopped()).await;
     Ok(())

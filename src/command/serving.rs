@@ -1,5 +1,6 @@
 //! How the API meets strangers: keys and quotas, and who is told by webhook.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use clap::Args;
 use futures_util::future;
 use serde::Deserialize;
 use sqlx::PgPool;
+use tokio::net::TcpListener;
 
 /// A receiver that refuses is asked again after this, then after twice as long, up to an hour.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -106,4 +108,11 @@ pub(super) async fn tell(pool: PgPool, webhooks: Vec<Arc<Webhook>>, store: &Even
         }
     };
     future::join(future::join_all(tellers), stale).await;
+}
+
+/// Listens where the API is served.
+pub(super) async fn listen(at: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(at)
+        .await
+        .with_context(|| format!("cannot listen on {at}: choose another address with --listen"))
 }

@@ -100,38 +100,21 @@ impl EventStore {
         &self,
         finalized: &BTreeMap<ChainId, u64>,
     ) -> Result<Vec<Fact>, ReadError> {
-        let mut snapshot = Snapshot::begin(&self.pool).await?;
         let mut facts = Vec::new();
         for (chain_id, number) in finalized {
-            let above = format!(
-                "kind < 200 AND chain_id = {chain_id} AND block_number > {number}
-                 AND NOT EXISTS (SELECT FROM event_store.orphans o
-                     WHERE o.chain_id = events.chain_id AND o.block_hash = events.block_hash)"
-            );
-            let slash = format!(
-                "SELECT EXISTS (SELECT FROM event_store.events WHERE {above} AND kind = {SLASH})"
-            );
-            let is_any: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(slash))
-                .fetch_one(snapshot.connection())
-                .await?;
-            if !is_any {
-                continue;
+            let above = format!("kind < 200 AND block_number > {number}");
+            let mut has_slash = false;
+            let slashes = format!("{above} AND kind = {SLASH}");
+            self.standing(&slashes, *chain_id, |_| has_slash = true).await?;
+            if has_slash {
+                self.standing(&above, *chain_id, |fact| facts.push(fact)).await?;
             }
-            let each = |row: &Row<'_>| {
-                facts.push(row.to_fact().map_err(|bad| Stop::Corrupt(bad.into()))?);
-                Ok::<(), Stop<Infallible>>(())
-            };
-            let sorted = format!("{above} ORDER BY block_number, log_index");
-            snapshot.select(&sorted, each).await.map_err(|error| match error {
-                FoldError::Read(error) => error,
-                FoldError::Apply(never) => match never {},
-            })?;
         }
-        snapshot.end().await?;
         Ok(facts)
     }
 
-    /// The facts of some kinds that stand, in the order of the chain. Final or not is not asked.
+    /// The facts of a chain that stand and meet a condition, in the order of the chain. Final or not
+    /// is not asked.
     pub(super) async fn standing(
         &self,
         condition: &str,

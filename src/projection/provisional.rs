@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use assay_domain::{ChainId, Event, Fact, State};
+use assay_domain::{Event, Fact, State};
 use sqlx::PgConnection;
 
 use super::copy::TableRows;
@@ -19,21 +19,18 @@ pub async fn clear(connection: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Writes the slashes among facts that are not final, given the state up to what is.
+/// Writes the slashes among facts that are not final, chain by chain, given the state up to what is.
 pub async fn write(
     connection: &mut PgConnection,
     state: &State,
     facts: &[Fact],
 ) -> sqlx::Result<()> {
-    let mut by_chain: BTreeMap<ChainId, Vec<Fact>> = BTreeMap::new();
-    for fact in facts {
-        by_chain.entry(fact.chain_id).or_default().push(fact.clone());
-    }
     let mut rows = TableRows::new("slashing_events", SLASHING_COLUMNS);
-    for (chain_id, facts) in by_chain {
-        let around = state.chains.get(&chain_id).map(|chain| chain.around(&facts));
+    for facts in facts.chunk_by(|one, next| one.chain_id == next.chain_id) {
+        let Some(chain_id) = facts.first().map(|fact| fact.chain_id) else { continue };
+        let around = state.chains.get(&chain_id).map(|chain| chain.around(facts));
         let mut ahead = State { chains: BTreeMap::from([(chain_id, around.unwrap_or_default())]) };
-        for fact in &facts {
+        for fact in facts {
             // An older block than the state's belongs to a restatement, which comes first.
             if ahead.apply(fact).is_err() {
                 continue;

@@ -60,7 +60,7 @@ pub(crate) async fn run(database: &DatabaseArgs, args: ExportArgs) -> anyhow::Re
         At::Position(position) => Some(position.to_string()),
         other => bail!("an export is at a position: `assay ls --at {other}` names it"),
     };
-    let source = args.server.open(database).await?;
+    let source = args.server.open(database).await?.with_scenarios().await?;
     let mut path = format!("/v1/export/{}.{}", word(args.table), word(args.format));
     let mut ask = '?';
     if let Some(at) = at {

@@ -45,9 +45,8 @@ impl ServerArgs {
     pub(crate) async fn open(&self, database: &DatabaseArgs) -> anyhow::Result<Source> {
         let Some(url) = &self.url else {
             let open = database.open().await?;
-            let simulator = Some(open.simulator().await?);
-            let backend = Backend { pool: open.reader().await?, simulator };
-            return Ok(Source::Local { backend, _open: Box::new(open) });
+            let backend = Backend::from(&open.reader().await?);
+            return Ok(Source::Local { backend, open: Box::new(open) });
         };
         let base: Url = url
             .trim_end_matches('/')
@@ -68,7 +67,7 @@ impl ServerArgs {
 /// Who answers.
 pub(crate) enum Source {
     /// The schema, in this process.
-    Local { backend: Backend, _open: Box<Open> },
+    Local { backend: Backend, open: Box<Open> },
     /// A server.
     Remote { client: Client, base: Url },
 }
@@ -120,6 +119,14 @@ impl Answer {
 }
 
 impl Source {
+    /// The same with what plays scenarios, which needs the log.
+    pub(crate) async fn with_scenarios(mut self) -> anyhow::Result<Self> {
+        if let Self::Local { backend, open } = &mut self {
+            backend.simulator = Some(open.simulator().await?);
+        }
+        Ok(self)
+    }
+
     /// The whole response to a document, with its errors if it has any.
     pub(crate) async fn execute(&self, document: &str, variables: Value) -> anyhow::Result<String> {
         Ok(match self {
