@@ -1,19 +1,17 @@
 //! Contracts that others announce: read from their announcement on, however it is come by.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use alloy::primitives::{Address, B256, U256, address, keccak256};
+use alloy::primitives::{Address, B256, U256, address};
 use assay::chain::scripted::Emission;
-use assay::chain::{Decoder, Import, Ingest, IngestOptions, ScriptedSource, Step, Topics};
+use assay::chain::{Decoder, Import, ScriptedSource};
 use assay::event_store::EventStore;
 use assay_domain::Event;
 use assay_domain::event::SymbioticEntity;
-use tokio_util::sync::CancellationToken;
 
 use crate::chain_decode::mainnet;
-use crate::chain_ingest::options;
-use crate::chain_store::{StoredIngest, canonical};
+use crate::chain_pods::{emission, look, resume};
+use crate::chain_store::canonical;
 use crate::support;
 
 /// The first block of the chain: Symbiotic is there already.
@@ -22,15 +20,6 @@ const FIRST: u64 = 21_600_000;
 const VAULT_FACTORY: Address = address!("aeb6bdd95c502390db8f52c8909f703e9af6a346");
 const DELEGATOR_FACTORY: Address = address!("985ed57af9d475f1d83c1c1c8826a0e5a34e8c7b");
 const SLASHER_FACTORY: Address = address!("685c2ed7d59814d2a597409058ee7a92f21e48fd");
-
-fn emission(emitter: Address, signature: &str, indexed: &[B256], data: &[U256]) -> Emission {
-    let topics = [&[keccak256(signature)], indexed].concat();
-    Emission {
-        address: emitter,
-        topics: Topics::new(&topics).unwrap(),
-        data: data.iter().flat_map(U256::to_be_bytes::<32>).collect(),
-    }
-}
 
 fn announced(factory: Address, entity: Address) -> Emission {
     emission(factory, "AddEntity(address)", &[entity.into_word()], &[])
@@ -52,22 +41,6 @@ fn slash(slasher: Address, amount: u64) -> Emission {
 
 fn vault(number: u8) -> Address {
     Address::repeat_byte(0x50 + number)
-}
-
-async fn resume(chain: &ScriptedSource, store: &EventStore, blocks: u64) -> StoredIngest {
-    let options = IngestOptions {
-        start_block: FIRST,
-        range_blocks_first: blocks,
-        range_blocks_max: blocks,
-        ..options()
-    };
-    let (source, decoder) = (Arc::new(chain.clone()), Arc::new(mainnet()));
-    let stop = CancellationToken::new();
-    Ingest::resume(source, decoder, store.clone(), options, stop).await.unwrap()
-}
-
-async fn look(ingest: &mut StoredIngest) {
-    while ingest.step().await.unwrap() == Step::Advanced {}
 }
 
 /// What all the amounts of deposits and slashes are, and which contracts are known.

@@ -28,7 +28,7 @@ fn pod(number: u8) -> Address {
     Address::repeat_byte(0x60 + number)
 }
 
-fn emission(emitter: Address, signature: &str, indexed: &[B256], data: &[U256]) -> Emission {
+pub(crate) fn emission(emitter: Address, signature: &str, indexed: &[B256], data: &[U256]) -> Emission {
     let topics = [&[keccak256(signature)], indexed].concat();
     Emission {
         address: emitter,
@@ -77,15 +77,19 @@ async fn told(store: &EventStore) -> (Vec<Address>, Vec<u64>) {
     (pods, deltas)
 }
 
-async fn resume(chain: &ScriptedSource, store: &EventStore, blocks: u64) -> StoredIngest {
-    let options =
-        IngestOptions { range_blocks_first: blocks, range_blocks_max: blocks, ..options() };
+pub(crate) async fn resume(chain: &ScriptedSource, store: &EventStore, blocks: u64) -> StoredIngest {
+    let options = IngestOptions {
+        start_block: chain.blocks()[0].header.block.number,
+        range_blocks_first: blocks,
+        range_blocks_max: blocks,
+        ..options()
+    };
     let (source, decoder) = (Arc::new(chain.clone()), Arc::new(mainnet()));
     let stop = CancellationToken::new();
     Ingest::resume(source, decoder, store.clone(), options, stop).await.unwrap()
 }
 
-async fn look(ingest: &mut StoredIngest) {
+pub(crate) async fn look(ingest: &mut StoredIngest) {
     while ingest.step().await.unwrap() == Step::Advanced {}
 }
 
