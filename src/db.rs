@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -182,6 +183,9 @@ pub struct Examined {
 /// 14.0: the oldest major version that its makers still mended when this was written.
 const OLDEST_VERSION: u32 = 140_000;
 
+/// How long a connection that was used is taken to be alive.
+const CONNECTION_TRUSTED: Duration = Duration::from_secs(1);
+
 impl Database {
     /// Where it is, for messages.
     pub const fn server(&self) -> &Server {
@@ -256,6 +260,16 @@ impl Database {
         }
         PgPoolOptions::new()
             .max_connections(size_max)
+            .test_before_acquire(false)
+            .before_acquire(|connection, told| {
+                Box::pin(async move {
+                    // What answered a moment ago is asked nothing but what is to be asked.
+                    if told.idle_for >= CONNECTION_TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if is_role_usable {

@@ -37,7 +37,7 @@ use crate::limit::{
 use crate::live::{Live, Payer};
 use crate::metrics;
 use crate::persisted::{self, Registered};
-use crate::quota::{self, ApiKey, Client, Quotas};
+use crate::quota::{self, ApiKey, Client, Left, Quotas};
 use crate::recent::{self, Recent};
 use crate::session::Session;
 use crate::stress::Simulator;
@@ -88,7 +88,7 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
     let shared = Arc::new(Shared {
         quotas: Arc::new(Quotas::new(api_keys, points_an_hour, client_header)),
         registered: Registered::new(),
-        recent: Recent::new(),
+        recent: Recent::new(pool.clone()),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         live: Live::new(pool.clone()),
         backend: Backend { pool, simulator },
@@ -175,6 +175,22 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
     };
     *operation = persisted::name_of(&question.query);
     let key = recent::key(&question);
+    let written = |answer: &Answer, left: Option<Left>| {
+        let mut response = written(answer, media, is_get, &asked);
+        if let Some(left) = left.filter(|_| !answer.is_settled) {
+            left.write(response.headers_mut());
+        }
+        response
+    };
+    if let Some((answer, points)) = shared.recent.find(&key).await {
+        return match cost(points) {
+            Ok(left) => {
+                metrics::spent(points);
+                written(&answer, left)
+            }
+            Err(cause) => quota::refusal(cause, media),
+        };
+    }
     let text = candidate.map(|candidate| (candidate, question.query.clone()));
     let prepared = prepare(question);
     let left = match cost(prepared.as_ref().map_or(1, |prepared| prepared.cost)) {
@@ -187,33 +203,22 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
                 shared.registered.register(candidate, &text);
             }
             metrics::spent(prepared.cost);
-            answer(shared, prepared, key).await
+            let points = prepared.cost;
+            shared.recent.get_or_run(key, points, answer(shared, prepared)).await
         }
         Err(refusal) => Arc::new(refusal),
     };
-    let is_kept = answer.is_settled;
-    let mut response = written(&answer, media, is_get, &asked);
-    if let Some(left) = left.filter(|_| !is_kept) {
-        left.write(response.headers_mut());
-    }
-    response
+    written(&answer, left)
 }
 
-/// The answer of a moment ago, if it is still true, or a new one.
-async fn answer(shared: &Shared, prepared: Prepared, key: recent::Key) -> Arc<Answer> {
-    let Ok(_place) = shared.places.try_acquire() else {
-        let cause = ApiError::Unavailable("too many requests at once");
-        return Arc::new(Answer::refused(cause, Outcome::Unavailable));
-    };
-    let place = match shared.recent.find(&shared.backend.pool, key).await {
-        Ok(answer) => return answer,
-        Err(place) => place,
-    };
-    let answer = Arc::new(run(&shared.backend, prepared).await);
-    if let Some(place) = place {
-        shared.recent.keep(place, &answer);
+async fn answer(shared: &Shared, prepared: Prepared) -> Answer {
+    match shared.places.try_acquire() {
+        Ok(_place) => run(&shared.backend, prepared).await,
+        Err(_) => {
+            let cause = ApiError::Unavailable("too many requests at once");
+            Answer::refused(cause, Outcome::Unavailable)
+        }
     }
-    answer
 }
 
 async fn subscribe(shared: &Shared, request: Request, client: Client) -> Response {
