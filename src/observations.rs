@@ -1,9 +1,8 @@
 //! Records what was asked of contracts and accounts, with the block it was asked at.
 
-use alloy::primitives::hex;
 use assay_domain::{BlockRef, ChainId, Event};
-use serde_json::json;
 
+use crate::chain::observe::Observed;
 use crate::event_store::{AppendError, EventStore, own_fact};
 
 /// Records observations of one block; returns how many were new.
@@ -11,27 +10,14 @@ pub async fn record(
     store: &EventStore,
     chain_id: ChainId,
     block: BlockRef,
-    events: Vec<Event>,
+    observed: Vec<Observed>,
 ) -> Result<usize, AppendError> {
     let mut appender = store.begin_append().await?;
     let mut count = 0;
-    for event in events {
-        let (name, subject, said) = match &event {
-            Event::ViewObserved { name, contract, input, answer } => {
-                (name, contract, json!({ "input": input, "answer": answer }))
-            }
-            Event::AccountProven { name, account, balance, nonce, code_hash, slots } => {
-                let slots: Vec<_> = slots
-                    .iter()
-                    .map(|(slot, value)| [slot.to_string(), value.to_string()])
-                    .collect();
-                let balance = balance.to_string();
-                let nonce = nonce.to_string();
-                let code_hash = hex::encode_prefixed(code_hash);
-                let said = json!({ "balance": balance, "nonce": nonce, "codeHash": code_hash,
-                    "slots": slots });
-                (name, account, said)
-            }
+    for Observed { event, said } in observed {
+        let (name, subject) = match &event {
+            Event::ViewObserved { name, contract, .. } => (name, contract),
+            Event::AccountProven { name, account, .. } => (name, account),
             _ => continue,
         };
         let written = sqlx::query(

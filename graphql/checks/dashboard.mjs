@@ -104,6 +104,9 @@ for (const colorScheme of ["light", "dark"]) {
         faults.push(`${name}: axe ${violation.id}: ${violation.nodes.length} × ${violation.nodes[0].html.slice(0, 160)} ${violation.nodes[0].any[0]?.message ?? ""}`);
       }
       if (colorScheme === "light" && width === 1280) await compare(page, path);
+      // Its name stands in a document.
+      const named = ["/", `/e/${slug}`, `/e/${token}`].includes(path);
+      if (named) check((await page.textContent("main")).includes("“Operator Wren (DEMO)”"), `${path} does not say what the operator calls itself`);
       if (path === `/e/${slug}`) check(await page.$$eval("dl.claim", (all) => all.length) === 2, "the entity's page does not show its attestations");
     }
     await page.context().close();

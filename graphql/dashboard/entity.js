@@ -5,14 +5,14 @@ import { blockName, blocksAsTime, day, grouped, inSentence, inWords, kindName, m
 import { badge, history, scale, survival, waterfall } from "./charts.js";
 import { ATTESTATION, attestations } from "./attestations.js";
 import { BACKING, lookThrough } from "./lrt.js";
-import { actionLine, outlook, ownNameOf } from "./leaderboard.js";
+import { actionLine, outlook } from "./leaderboard.js";
 import { SLASHING, openSlashings, slashTable } from "./slashings.js";
-import { to } from "./frame.js";
+import { linked, to } from "./frame.js";
 
 const QUERY = `query Entity($slug: String!, $asOf: AsOf) {
   snapshot(asOf: $asOf) { position revision methodologyHash block { chainId number time } }
   entity(slug: $slug, asOf: $asOf) {
-    slug kind chainId address key firstSeen { number time }
+    slug kind chainId address untrustedName key firstSeen { number time }
     rating { label grade score expectedLossPpt notRatedReason interval { lowPpt highPpt bestGrade worstGrade }
       conservativeGrade coveragePpm sufficiencyPpm isProvisional outlook isWatchNegative
       attribution { block class hazardPpt severityPpt exposurePpt expectedLossPpt points provenance }
@@ -26,25 +26,24 @@ const QUERY = `query Entity($slug: String!, $asOf: AsOf) {
     attestations(first: 50) { totalCount nodes { ...Claim } }
     ... on Lrt { backing { ...Backing } rates(first: 1) { nodes { rate block { time } } } }
     ... on Operator {
-      profile { allocationDelayBlocks pendingAllocationDelay { blocks effectBlock } untrustedMetadataUri delegationApprover }
+      profile { allocationDelayBlocks pendingAllocationDelay { blocks effectBlock } delegationApprover }
       shares(first: 50) { totalCount nodes { strategy shares block { number time } } }
       memberships(first: 50) { totalCount nodes { ...M } }
       allocations(first: 50) { totalCount nodes { ...A } }
       slashings(first: 20) { totalCount nodes { ...S } } }
     ... on Avs {
-      avsProfile: profile { untrustedMetadataUri registrar }
       operatorSets(first: 50) { totalCount nodes { slug kind address operatorSetId rating { label grade expectedLossPpt } terms { redistributionRecipient slasher } } }
       slashings(first: 20) { totalCount nodes { ...S } } }
     ... on OperatorSet {
-      operatorSetId avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri } }
+      operatorSetId avs { slug kind address untrustedName rating { label grade } }
       terms { slasher pendingSlasher { address effectBlock } redistributionRecipient strategies }
       members(first: 50) { totalCount nodes { ...M } }
       allocations(first: 50) { totalCount nodes { ...A } }
       slashings(first: 20) { totalCount nodes { ...S } } }
   }
 }
-fragment O on Operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
-fragment Set on OperatorSet { slug kind address operatorSetId rating { label grade } avs { address avsProfile: profile { untrustedMetadataUri } } }
+fragment O on Operator { slug kind address untrustedName rating { label grade } }
+fragment Set on OperatorSet { slug kind address untrustedName operatorSetId rating { label grade } }
 fragment M on Membership { operatorAddress operator { ...O } avsAddress operatorSetId operatorSet { ...Set } isMember slashableUntilBlock }
 fragment A on Allocation { operatorAddress operator { ...O } avsAddress operatorSetId operatorSet { ...Set } strategy currentMagnitudeWad pendingMagnitudeWad effectBlock maxMagnitudeWad }
 ${ATTESTATION}
@@ -73,7 +72,7 @@ export async function load({ ask, asOf, at, slug }) {
     entity.backing && lookThrough(entity, names),
     moved(entity),
     actionsOf(entity),
-    exposures(entity, names),
+    exposures(entity),
     attestations(entity.attestations, names, at),
     slashes.length > 0 && h("section", null, h("h2", null, "Slashings"), slashTable("Slashings", slashes)),
     publications(published.data.entity?.publications, at),
@@ -84,12 +83,11 @@ export async function load({ ask, asOf, at, slug }) {
 
 function heading(entity) {
   const { rating } = entity;
-  const own = ownNameOf(entity);
   return h("header", { class: "entity" },
     badge(rating?.label ?? "–", rating?.grade, "large"),
     h("div", null,
       h("h1", null, nameOf(entity)),
-      own && h("p", { class: "own" }, `calls itself “${own}”`),
+      entity.untrustedName && h("p", { class: "own" }, entity.kind === "OPERATOR_SET" ? "of what" : "", ` calls itself “${entity.untrustedName}”, which nobody verified`),
       h("p", { class: "mono wrap" }, entity.address),
       rating?.grade
         ? h("dl", { class: "facts" },
@@ -187,7 +185,7 @@ function actionsOf({ ratingActions, slug }) {
       h("a", { href: `/e/${slug}?at=${action.position}` }, "as it was then")))));
 }
 
-function exposures(entity, names) {
+function exposures(entity) {
   const parts = [];
   const { profile, terms } = entity;
   if (entity.kind === "OPERATOR") {
@@ -209,7 +207,7 @@ function exposures(entity, names) {
       fact("Who may slash", terms.slasher ? h("span", { class: "mono" }, short(terms.slasher)) : "no event says"),
       terms.pendingSlasher && fact("Slasher to come", [h("span", { class: "mono" }, short(terms.pendingSlasher.address)), " from block ", figure(terms.pendingSlasher.effectBlock, grouped(terms.pendingSlasher.effectBlock))]),
       fact("What is slashed", terms.redistributionRecipient ? ["goes to ", h("span", { class: "mono", title: terms.redistributionRecipient }, short(terms.redistributionRecipient))] : "is burnt"),
-      fact("Strategies", terms.strategies.length ? figure(terms.strategies.length, terms.strategies.length) : "none in the log"), entity.avs && fact("AVS", linked(entity.avs, names))));
+      fact("Strategies", terms.strategies.length ? figure(terms.strategies.length, terms.strategies.length) : "none in the log"), entity.avs && fact("AVS", rated(entity.avs))));
   }
   if (entity.operatorSets) parts.push(table("Operator sets", [
     ["Rating", (set) => badge(set.rating?.label ?? "–", set.rating?.grade, "small")],
@@ -220,8 +218,8 @@ function exposures(entity, names) {
   const isOperator = entity.kind === "OPERATOR";
   if (entity.allocations?.totalCount) parts.push(h("h3", null, "Allocations"), table("Allocations", [
     isOperator
-      ? ["Operator set", (one) => one.operatorSet ? linked(one.operatorSet, names) : short(one.avsAddress)]
-      : ["Operator", (one) => one.operator ? linked(one.operator, names) : short(one.operatorAddress)],
+      ? ["Operator set", (one) => one.operatorSet ? rated(one.operatorSet) : short(one.avsAddress)]
+      : ["Operator", (one) => one.operator ? rated(one.operator) : short(one.operatorAddress)],
     ["Strategy", (one) => h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy))],
     ["Slashable", (one) => [meter(one.currentMagnitudeWad), figure(one.currentMagnitudeWad, percentOfWad(one.currentMagnitudeWad))], "number"],
     ["Pending", (one) => one.pendingMagnitudeWad ? [figure(one.pendingMagnitudeWad, percentOfWad(one.pendingMagnitudeWad)), " from block ", figure(one.effectBlock, grouped(one.effectBlock))] : "–", "number"],
@@ -230,17 +228,15 @@ function exposures(entity, names) {
   const members = entity.members ?? entity.memberships;
   if (members?.totalCount) parts.push(h("h3", null, isOperator ? "Memberships" : "Members"), table("Members", [
     isOperator
-      ? ["Operator set", (one) => one.operatorSet ? linked(one.operatorSet, names) : short(one.avsAddress)]
-      : ["Operator", (one) => one.operator ? linked(one.operator, names) : short(one.operatorAddress)],
+      ? ["Operator set", (one) => one.operatorSet ? rated(one.operatorSet) : short(one.avsAddress)]
+      : ["Operator", (one) => one.operator ? rated(one.operator) : short(one.operatorAddress)],
     ["Now", (one) => one.isMember ? "member" : one.slashableUntilBlock ? ["left, slashable to block ", figure(one.slashableUntilBlock, grouped(one.slashableUntilBlock))] : "left"],
   ], members.nodes));
   return parts.length > 0 && h("section", null, h("h2", null, "What hangs on it"), parts);
 }
 
-/** An entity with its rating, and what it calls itself. */
-const linked = (entity, names) => [
-  entity.rating !== undefined && [badge(entity.rating?.label ?? "–", entity.rating?.grade, "small"), " "], to(`/e/${entity.slug}`, nameOf(entity)),
-  names.has(entity.address.toLowerCase()) && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${names.get(entity.address.toLowerCase())}”`)];
+/** An entity with its rating. */
+const rated = (entity) => [badge(entity.rating?.label ?? "–", entity.rating?.grade, "small"), " ", linked(entity)];
 
 /** A bar for a share of one. Decoration: the figure stands beside it. */
 const meter = (wad) => h("meter", { min: 0, max: 1, value: Number(wad) / 1e18, "aria-hidden": true });

@@ -10,6 +10,8 @@ const STOPS_MAX = 12;
 const GAP = 14;
 const BAR = 12;
 const TOP = 26;
+/** Width of the last column. */
+const LAST = 190;
 
 /** Ways are { value, stops: [{ key, name, path, grade, label }] }; the first stop is common to all. */
 export function flow(ways, headings) {
@@ -40,7 +42,7 @@ export function flow(ways, headings) {
   const width = Math.max(760, document.getElementById("main").clientWidth - 50);
   const height = Math.max(240, rows * 44 + TOP);
   const scale = (height - TOP - 8 - (rows - 1) * GAP) / total;
-  const step = (width - BAR - 190) / (headings.length - 1);
+  const step = (width - BAR - LAST) / (headings.length - 1);
   for (const stops of drawn) {
     let y = TOP;
     for (const stop of stops) {
@@ -79,7 +81,7 @@ export function flow(ways, headings) {
   };
   const part = (stop) => `${significant((stop.value / total) * 100)} %`;
   const nodes = drawn.flat().map((stop) => {
-    const most = Math.floor((step - BAR - 12) / 7);
+    const most = Math.floor(((stop.column === headings.length - 1 ? LAST : step) - BAR - 12) / 7);
     const name = stop.name.length > most ? `${stop.name.slice(0, most - 1)}…` : stop.name;
     const attributes = {
       class: "stop", onpointerenter: () => isolate(stop), onpointerleave: () => isolate(null), onfocus: () => isolate(stop), onblur: () => isolate(null),

@@ -87,30 +87,25 @@ export function nameOf(entity) {
   return `Set ${entity.operatorSetId ?? entity.slug.split("-").pop()} of ${short(entity.address)}`;
 }
 
-/** A name that an entity gives itself within its metadata URI (`data:,Heron`), if any. */
-export function ownName(uri) {
-  const found = /^data:(?:text\/plain)?(?:;charset=utf-8)?,(.{1,80})$/i.exec(uri ?? "");
-  if (!found) return null;
-  try {
-    return decodeURIComponent(found[1]);
-  } catch {
-    return null;
-  }
+/** The same in one line with what the entity calls itself. The address, which nobody chose, comes first. */
+export function lineOf(entity) {
+  if (!entity.untrustedName) return nameOf(entity);
+  const place = entity.kind === "OPERATOR_SET" ? nameOf(entity) : short(entity.address);
+  return `${place} “${entity.untrustedName}”`;
 }
 
 /** What entities call themselves, by address, wherever an answer tells it. */
 export function namesIn(value, found = new Map()) {
   if (value === null || typeof value !== "object") return found;
-  const own = ownName((value.profile ?? value.avsProfile)?.untrustedMetadataUri);
-  if (own && value.address) found.set(value.address.toLowerCase(), own);
+  if (value.untrustedName && value.address) found.set(value.address.toLowerCase(), value.untrustedName);
   for (const inner of Object.values(value)) namesIn(inner, found);
   return found;
 }
 
-/** A text with addresses as the names that their owners gave themselves, or short. */
+/** A text with short addresses, and the names that their owners gave themselves behind them. */
 export const withNames = (text, names) => text.replace(/0x[0-9a-f]{40}/gi, (address) => {
   const own = names.get(address.toLowerCase());
-  return own ? `“${own}”` : short(address);
+  return own ? `${short(address)} “${own}”` : short(address);
 });
 
 /** The class of a grade's colour: `bbb`. */

@@ -3,7 +3,7 @@
 
 import { ask } from "./api.js";
 import { figure, h } from "./dom.js";
-import { grouped, moment } from "./format.js";
+import { grouped, moment, nameOf } from "./format.js";
 
 const PAGES = [
   ["/", "Ratings", "l"], ["/slashings", "Slashings", "s"], ["/actions", "Actions", "a"],
@@ -26,6 +26,13 @@ export function to(path, ...children) {
   const at = new URLSearchParams(location.search).get("at");
   return h("a", { href: at ? `${path}?at=${encodeURIComponent(at)}` : path }, children);
 }
+
+/** What an entity, or the AVS of a set, calls itself. */
+export const ownName = (entity) => entity.untrustedName
+  && h("span", { class: "own", title: "What it calls itself: written by a stranger, verified by nobody" }, ` “${entity.untrustedName}”`);
+
+/** A link to an entity, and what it calls itself. */
+export const linked = (entity) => [to(`/e/${entity.slug}`, nameOf(entity)), ownName(entity)];
 
 export const STATUS = `query Status { status {
   head { position revision methodologyHash block { chainId number time } }

@@ -1,11 +1,11 @@
 // Reward against tail risk: what an operator or a token could hold, and what it holds.
 
 import { chart, csvLink, figure, h, table } from "./dom.js";
-import { day, nameOf, namesIn, percent, percentOfBp, short } from "./format.js";
+import { day, lineOf, percent, percentOfBp, short } from "./format.js";
 import { badge, frontierCurve } from "./charts.js";
-import { to } from "./frame.js";
+import { linked } from "./frame.js";
 
-const NAMED = "slug kind address rating { label grade } ... on Operator { profile { untrustedMetadataUri } }";
+const NAMED = "slug kind address untrustedName rating { label grade }";
 
 const CHOICES = `query Holders($asOf: AsOf) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
@@ -16,7 +16,7 @@ const QUERY = `query Frontier($asOf: AsOf, $entity: String!) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
   frontier(asOf: $asOf, entity: $entity) { levelPpt lossesRoundedUpToBp rewardsFrom rewardsTo
     positions { operatorAddress weightPpt limitPpt yearlyRewardPpt unpricedTokens isOfSet operator { ${NAMED} }
-      operatorSet { slug kind address operatorSetId rating { label grade } avs { address avsProfile: profile { untrustedMetadataUri } } } }
+      operatorSet { operatorSetId ${NAMED} } }
     points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } }
 }`;
 
@@ -27,10 +27,8 @@ export async function load({ ask, asOf, parameters, here, go }) {
   const chosen = parameters.get("of") ?? (entities.find((one) => one.kind === "LRT") ?? entities[0])?.slug;
   if (!chosen) return { title: "Frontier", body: h("section", { class: "empty" }, h("h1", null, "Nobody holds positions yet")), snapshot: choices.data.snapshot };
   const variables = { ...place, entity: chosen };
-  const names = namesIn(choices.data);
-  const called = (entity) => names.get(entity.address.toLowerCase()) ?? nameOf(entity);
   const pick = h("select", { "aria-label": "Whose frontier", onchange: (event) => go(here({ of: event.target.value })) },
-    entities.map((entity) => h("option", { value: entity.slug, selected: entity.slug === chosen }, called(entity))));
+    entities.map((entity) => h("option", { value: entity.slug, selected: entity.slug === chosen }, lineOf(entity))));
   const head = [h("h1", null, "Reward against tail risk"),
     h("p", null, "For each reward that its positions can earn together, the least that can be lost in the worst years, and the weights that lose it."),
     h("p", { class: "filters" }, pick)];
@@ -41,18 +39,16 @@ export async function load({ ask, asOf, parameters, here, go }) {
     if (!refusal.code) throw refusal;
     return { title: "Frontier", body: h("div", null, head, h("p", { class: "note" }, refusal.message)), snapshot: choices.data.snapshot, query: QUERY, variables };
   }
-  namesIn(answer.data, names);
-  const body = h("div", null, head, answer.data.frontier && found(answer.data.frontier, names));
+  const body = h("div", null, head, answer.data.frontier && found(answer.data.frontier));
   return { title: "Frontier", body, snapshot: answer.data.snapshot, query: QUERY, variables };
 }
 
-function found(frontier, names) {
+function found(frontier) {
   const { positions, points, held } = frontier;
-  const own = (address) => { const name = names.get(address.toLowerCase()); return name && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${name}”`); };
   const level = percent(frontier.levelPpt);
   const most = points.at(-1);
   const hasReward = most && most.rewardPpt !== "0";
-  const name = (position) => `${names.get(position.operatorAddress.toLowerCase()) ?? short(position.operatorAddress)} in ${position.operatorSet ? (names.get(position.operatorSet.address.toLowerCase()) ?? nameOf(position.operatorSet)) : "a set"}`;
+  const name = (position) => `${position.operator ? lineOf(position.operator) : short(position.operatorAddress)} in ${position.operatorSet ? lineOf(position.operatorSet) : "a set"}`;
   const columns = [["reward_ppt", (one) => one.rewardPpt], ["risk_ppt", (one) => one.riskPpt], ["gap_ppt", (one) => one.gapPpt],
     ...positions.map((position, index) => [name(position), (one) => one.weightsPpt[index]])];
   return [
@@ -70,8 +66,8 @@ function found(frontier, names) {
       : h("p", { class: "note" }, "No reward with a recorded price was paid to these positions, so every portfolio but an idle one is risk for nothing."),
     h("h2", null, "Positions"),
     table("Positions", [
-      ["Operator", (one) => [one.operator ? to(`/e/${one.operator.slug}`, nameOf(one.operator)) : short(one.operatorAddress), own(one.operatorAddress)]],
-      ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", to(`/e/${one.operatorSet.slug}`, nameOf(one.operatorSet)), own(one.operatorSet.address)] : "–"],
+      ["Operator", (one) => one.operator ? linked(one.operator) : short(one.operatorAddress)],
+      ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", linked(one.operatorSet)] : "–"],
       ["Held", (one) => figure(one.weightPpt, percent(one.weightPpt)), "number"],
       ["At most", (one) => figure(one.limitPpt, percent(one.limitPpt)), "number"],
       ["Earns a year", (one) => [figure(one.yearlyRewardPpt, percent(one.yearlyRewardPpt)), one.isOfSet && h("span", { class: "tag" }, "of the whole set")], "number"],

@@ -1,10 +1,10 @@
 // Who is rated how, with the open slashings above it.
 
 import { figure, h, table } from "./dom.js";
-import { blockName, blocksAsTime, grouped, kindName, mainDriver, moment, nameOf, ownName, percent, percentOfMillion } from "./format.js";
+import { blockName, blocksAsTime, grouped, kindName, mainDriver, moment, nameOf, percent, percentOfMillion } from "./format.js";
 import { badge, scale } from "./charts.js";
 import { openSlashings, SLASHING } from "./slashings.js";
-import { to } from "./frame.js";
+import { linked, to } from "./frame.js";
 
 const QUERY = `query Leaderboard($asOf: AsOf, $where: EntityWhere, $orderBy: EntityOrder, $after: String) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
@@ -15,13 +15,12 @@ const QUERY = `query Leaderboard($asOf: AsOf, $where: EntityWhere, $orderBy: Ent
   entities(asOf: $asOf, where: $where, orderBy: $orderBy, first: 50, after: $after) {
     totalCount
     nodes {
-      slug kind chainId address
+      slug kind chainId address untrustedName
       rating { label grade score expectedLossPpt notRatedReason interval { bestGrade worstGrade }
         outlook isWatchNegative coveragePpm attribution { block class points }
         rationale { warnings } block { number time } }
       ratingBefore(days: 90) { label score }
-      ... on Operator { profile { allocationDelayBlocks untrustedMetadataUri } }
-      ... on Avs { avsProfile: profile { untrustedMetadataUri } }
+      ... on Operator { profile { allocationDelayBlocks } }
       ... on OperatorSet { operatorSetId terms { redistributionRecipient } }
     }
     pageInfo { hasNextPage endCursor }
@@ -126,13 +125,10 @@ function terms(entity) {
   return h("span", { class: "none" }, "–");
 }
 
-export const ownNameOf = (entity) => ownName((entity.profile ?? entity.avsProfile)?.untrustedMetadataUri);
-
 function list(entities) {
   return table("Ratings", [
     ["Rating", ({ rating }) => badge(rating?.label ?? "–", rating?.grade), "fixed"],
-    ["Entity", (entity) => [to(`/e/${entity.slug}`, nameOf(entity)),
-      ownNameOf(entity) && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ownNameOf(entity))], "name"],
+    ["Entity", linked, "name"],
     ["90 % interval", ({ rating }) => rating?.interval
       ? [scale(rating.grade, rating.interval.bestGrade, rating.interval.worstGrade), h("span", { class: "ends" }, `${rating.interval.bestGrade} to ${rating.interval.worstGrade}`)]
       : h("span", { class: "none" }, "–"), "interval"],

@@ -1,10 +1,10 @@
 // A liquid restaking token looked through: who holds its ether, which sets can slash it, for whom.
 
 import { chart, figure, h, table } from "./dom.js";
-import { ether, nameOf, percent, percentOfBp, short, significant, strategyName } from "./format.js";
+import { ether, lineOf, percent, percentOfBp, short, significant, strategyName, withNames } from "./format.js";
 import { badge } from "./charts.js";
 import { flow } from "./flow.js";
-import { to } from "./frame.js";
+import { linked } from "./frame.js";
 
 export const BACKING = `fragment Backing on LrtBacking { nav seen unpricedStrategies slashingLossPpt lossWithoutRunPpt navGuardPpt
   redeemedBeforePpt marketOverValuePpt lossDays worstWriteDownPpt
@@ -13,9 +13,9 @@ export const BACKING = `fragment Backing on LrtBacking { nav seen unpricedStrate
   liquidity { grade days wanted queued buffer escrowed staked delayDays isPaused }
   lossDistribution { afterReserve { reserveBp expectedLossPpt } }
   positions(first: 100) { totalCount nodes { place value strategy operatorAddress avsAddress operatorSetId
-    operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
-    operatorSet { slug kind address operatorSetId rating { label grade }
-      avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri } } } } } }`;
+    operator { slug kind address untrustedName rating { label grade } }
+    operatorSet { slug kind address untrustedName operatorSetId rating { label grade }
+      avs { slug kind address untrustedName rating { label grade } } } } } }`;
 
 const PLACES = {
   UNALLOCATED: "promised to nobody", UNDELEGATED: "with no operator", EXITING: "leaving EigenLayer",
@@ -30,22 +30,21 @@ const RESERVES = {
 const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
 
 /** What a node of the drawing is called, and where it leads. */
-function stop(entity, address, names, suffix = "") {
-  const own = names.get(address.toLowerCase());
+function stop(entity, address) {
   return {
-    key: `${entity?.slug ?? address}`, name: own ? `${own}${suffix}` : entity ? nameOf(entity) : short(address),
+    key: `${entity?.slug ?? address}`, name: entity ? lineOf(entity) : short(address),
     path: entity && `/e/${entity.slug}`, grade: entity?.rating?.grade, label: entity?.rating?.label,
   };
 }
 
 /** The way of one position: token, operator, operator set, AVS. */
-function way(position, token, names) {
+function way(position, token) {
   const stops = [token];
-  if (position.operatorAddress) stops.push(stop(position.operator, position.operatorAddress, names));
+  if (position.operatorAddress) stops.push(stop(position.operator, position.operatorAddress));
   if (position.avsAddress) {
-    const set = stop(position.operatorSet, position.avsAddress, names, ` · set ${position.operatorSetId}`);
+    const set = stop(position.operatorSet, position.avsAddress);
     stops.push({ ...set, key: `${set.key}#${position.operatorSetId}` });
-    stops.push(stop(position.operatorSet?.avs, position.avsAddress, names));
+    stops.push(stop(position.operatorSet?.avs, position.avsAddress));
   } else {
     stops.push({ key: position.place, name: PLACES[position.place] });
   }
@@ -55,7 +54,7 @@ function way(position, token, names) {
 export function lookThrough(entity, names) {
   const { backing, rates } = entity;
   const { positions, reserve, liquidity } = backing;
-  const token = { key: "token", name: names.get(entity.address.toLowerCase()) ?? nameOf(entity), grade: entity.rating?.grade, label: entity.rating?.label };
+  const token = { key: "token", name: lineOf(entity), grade: entity.rating?.grade, label: entity.rating?.label };
   const share = (value) => `${significant(Number(BigInt(value) * 10n ** 6n / BigInt(backing.nav || 1)) / 1e4)} %`;
   const slashable = positions.nodes.filter((one) => one.place === "SLASHABLE");
   const sum = (lines) => lines.reduce((all, one) => all + BigInt(one.value), 0n);
@@ -63,12 +62,12 @@ export function lookThrough(entity, names) {
   const largest = [...byOperator].map(([address, lines]) => [address, sum(lines)]).sort(([, a], [, b]) => (a < b ? 1 : -1))[0];
   const more = positions.totalCount > positions.nodes.length;
   const sentence = ["Of ", figure(backing.nav, ether(backing.nav)), ", ", figure(backing.seen, ether(backing.seen)), " are seen in the log; operator sets can slash ", share(sum(slashable).toString()), " of all.",
-    largest && ` The largest operator, ${names.get(largest[0].toLowerCase()) ?? short(largest[0])}, holds ${share(largest[1].toString())}.`,
+    largest && ` The largest operator, ${withNames(largest[0], names)}, holds ${share(largest[1].toString())}.`,
     more && ` The ${positions.nodes.length} first of ${positions.totalCount} positions are drawn.`];
   return h("section", null,
-    chart("Where it is", flow(positions.nodes.map((position) => way(position, token, names)), ["Token", "Operator", "Operator set", "AVS"]), sentence, table("Positions", [
-      ["Operator", (one) => one.operator ? [badge(one.operator.rating?.label ?? "–", one.operator.rating?.grade, "small"), " ", to(`/e/${one.operator.slug}`, nameOf(one.operator))] : one.operatorAddress ? short(one.operatorAddress) : "–"],
-      ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", to(`/e/${one.operatorSet.slug}`, nameOf(one.operatorSet))] : PLACES[one.place] ?? short(one.avsAddress)],
+    chart("Where it is", flow(positions.nodes.map((position) => way(position, token)), ["Token", "Operator", "Operator set", "AVS"]), sentence, table("Positions", [
+      ["Operator", (one) => one.operator ? [badge(one.operator.rating?.label ?? "–", one.operator.rating?.grade, "small"), " ", linked(one.operator)] : one.operatorAddress ? short(one.operatorAddress) : "–"],
+      ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", linked(one.operatorSet)] : PLACES[one.place] ?? short(one.avsAddress)],
       ["Of", (one) => one.strategy ? h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy)) : "–"],
       ["Value", (one) => figure(one.value, ether(one.value)), "number"],
       ["Share", (one) => share(one.value), "number"],

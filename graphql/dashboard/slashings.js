@@ -2,30 +2,25 @@
 // ever said about anyone.
 
 import { figure, h, table, chart } from "./dom.js";
-import { blocksAsTime, grouped, moment, nameOf, ownName, percentOfWad, shares, short, strategyName } from "./format.js";
+import { blocksAsTime, grouped, moment, percentOfWad, shares, short, strategyName } from "./format.js";
 import { timeline, worst } from "./charts.js";
-import { to } from "./frame.js";
+import { linked, to } from "./frame.js";
 
 export const SLASHING = `fragment S on SlashingEvent {
   id position isProvisional isOpen releaseBlock blocksLeft block { chainId number time } txHash
-  operatorAddress operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
-  avsAddress operatorSetId operatorSet { slug kind address operatorSetId rating { label grade } }
+  operatorAddress operator { slug kind address untrustedName rating { label grade } }
+  avsAddress operatorSetId operatorSet { slug kind address untrustedName operatorSetId rating { label grade } }
   strategies { strategy wadSlashed allocationSlashedWad }
   slashedShares { strategy shares releasedShares }
   redistributionRecipient incident untrustedDescription
 }`;
 
 const operatorOf = (slash) => slash.operator
-  ? to(`/e/${slash.operator.slug}`, nameOf(slash.operator))
+  ? linked(slash.operator)
   : h("span", { class: "mono" }, short(slash.operatorAddress));
 
-const calledOf = (slash) => {
-  const own = ownName(slash.operator?.profile?.untrustedMetadataUri);
-  return own && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${own}”`);
-};
-
 const setOf = (slash) => slash.operatorSet
-  ? to(`/e/${slash.operatorSet.slug}`, nameOf(slash.operatorSet))
+  ? linked(slash.operatorSet)
   : h("span", { class: "mono" }, `${short(slash.avsAddress)} · set ${slash.operatorSetId}`);
 
 /** What a slash took, in shares where the log has them, else as a share of the stake. */
@@ -58,7 +53,7 @@ function card(slash) {
       : h("strong", null, "may leave now"),
     h("span", { class: "soft" }, " until block ", figure(slash.releaseBlock, grouped(slash.releaseBlock)))),
     h("div", null,
-      h("p", null, "Delegators of ", operatorOf(slash), calledOf(slash), " lose:"), taken(slash),
+      h("p", null, "Delegators of ", operatorOf(slash), " lose:"), taken(slash),
       h("p", { class: "soft" }, "slashed by ", setOf(slash), ", to be ", goesTo(slash), " · ",
         h("time", { datetime: slash.block.time }, moment(slash.block.time)),
         slash.isProvisional && h("span", { class: "tag" }, "not final")), said(slash)));

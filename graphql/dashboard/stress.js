@@ -2,12 +2,11 @@
 // permalink is a scenario at a position.
 
 import { csvLink, figure, h, table } from "./dom.js";
-import { ether, grouped, kindName, nameOf, namesIn, percent, short } from "./format.js";
+import { ether, grouped, kindName, lineOf, percent, short } from "./format.js";
 import { badge, shift } from "./charts.js";
-import { to } from "./frame.js";
+import { linked } from "./frame.js";
 
-const ENTITY = `slug kind address ... on OperatorSet { operatorSetId }
-  ... on Operator { profile { untrustedMetadataUri } } ... on Avs { avsProfile: profile { untrustedMetadataUri } }`;
+const ENTITY = "slug kind address untrustedName ... on OperatorSet { operatorSetId }";
 
 const EFFECT = `fragment Effect on ScenarioEffect { scenario slug lostPpt lostWei gradeBefore gradeAfter
   expectedLossBeforePpt expectedLossAfterPpt entity { ${ENTITY} } }`;
@@ -15,7 +14,7 @@ const EFFECT = `fragment Effect on ScenarioEffect { scenario slug lostPpt lostWe
 const CHOICES = `query Choices($asOf: AsOf) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
   operators: entities(asOf: $asOf, where: { kind: [OPERATOR] }, first: 100) { totalCount nodes { ${ENTITY} } }
-  sets: entities(asOf: $asOf, where: { kind: [OPERATOR_SET] }, first: 100) { totalCount nodes { slug kind address ... on OperatorSet { operatorSetId avs { address avsProfile: profile { untrustedMetadataUri } } } } }
+  sets: entities(asOf: $asOf, where: { kind: [OPERATOR_SET] }, first: 100) { totalCount nodes { ${ENTITY} } }
 }`;
 
 const FIXED = `query Stress($asOf: AsOf, $chainId: ChainId) {
@@ -74,26 +73,24 @@ export async function load({ ask, asOf, at, parameters, here, go, status }) {
   const name = parameters.get("scenario");
   const [query, variables] = shocks ? [WHAT_IF, { ...place, shocks }] : name ? [NAMED, { ...place, scenarios: [name] }] : [FIXED, place];
   const [choices, { data }] = await Promise.all([ask(CHOICES, asOf ? { asOf } : {}), ask(query, variables)]);
-  const names = namesIn([choices.data, data]);
   const played = (data.whatIf ?? data.stress).scenarios;
   const isFixed = !shocks && !name;
   const body = h("div", null,
     h("h1", null, "What if"),
     h("p", null, "What the ratings would be, by the figures alone, if something happened now: each scenario is made into the events that the contracts would emit, and rated like any other."),
-    form(parameters, choices.data, names, here, go),
+    form(parameters, choices.data, here, go),
     isFixed
       ? [h("h2", null, "The fixed scenarios"),
         h("p", { class: "soft" }, `Version ${data.stress.version}: the same for everyone, at every position. `, h("span", { class: "mono wrap" }, data.stress.hash)),
-        overview(played, names, here)]
+        overview(played, here)]
       : played.map((one) => h("section", null,
         h("div", { class: "head" }, h("h2", null, shocks ? "If that happened" : `If ${one.title}`), h("a", { href: here({ slash: null, take: null, bug: null, exits: null, scenario: null }) }, "All fixed scenarios")),
-        result(one, names),
+        result(one),
         h("p", { class: "soft" }, "The same on your own machine: ", h("code", { class: "wrap" }, shocks ? commandOf(shocks) : `assay stress --scenario ${name}`)))));
   return { title: "What if", body, snapshot: choices.data.snapshot, query, variables, csv: isFixed ? `/v1/export/stress.csv${at ? `?at=${at}` : ""}` : undefined };
 }
 
-function form(parameters, { operators, sets }, names, here, go) {
-  const called = (entity) => shortName({ entity }, names);
+function form(parameters, { operators, sets }, here, go) {
   const [slashed, part] = (parameters.get("slash") ?? ":50").toLowerCase().split(":");
   const show = () => {
     const at = (field) => fields[field].value;
@@ -114,9 +111,9 @@ function form(parameters, { operators, sets }, names, here, go) {
   const [bugInput, bugText] = slider(SLIDERS[0][1], SLIDERS[0][2], SLIDERS[0][3], Number(parameters.get("bug")) || 0);
   const [exitsInput, exitsText] = slider(SLIDERS[1][1], SLIDERS[1][2], SLIDERS[1][3], Number(parameters.get("exits")) || 0);
   const fields = {
-    operator: select("Operator that is slashed", [["", "no operator"], ...operators.nodes.map((one) => [one.address.toLowerCase(), called(one)])], slashed),
+    operator: select("Operator that is slashed", [["", "no operator"], ...operators.nodes.map((one) => [one.address.toLowerCase(), lineOf(one)])], slashed),
     part: partInput,
-    set: select("Operator set whose slasher takes everything", [["", "no set"], ...sets.nodes.map((one) => [`${one.address.toLowerCase()}:${one.operatorSetId}`, called(one)])], (parameters.get("take") ?? "").toLowerCase()),
+    set: select("Operator set whose slasher takes everything", [["", "no set"], ...sets.nodes.map((one) => [`${one.address.toLowerCase()}:${one.operatorSetId}`, lineOf(one)])], (parameters.get("take") ?? "").toLowerCase()),
     bug: bugInput, exits: exitsInput,
   };
   const line = (title, ...parts) => h("div", { class: "shock" }, h("span", null, title), h("div", null, parts));
@@ -128,37 +125,26 @@ function form(parameters, { operators, sets }, names, here, go) {
 
 const grade = (one) => badge(one ?? "NR", one, "small");
 
-const called = (effect, names) => {
-  const { entity } = effect;
-  const own = entity && names.get(entity.address.toLowerCase());
-  return [entity ? to(`/e/${entity.slug}`, nameOf(entity)) : short(effect.slug), own && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${own}”`)];
-};
-
-/** A name for a drawing. */
-function shortName({ entity, slug }, names) {
-  const own = entity && names.get(entity.address.toLowerCase());
-  if (!own) return entity ? nameOf(entity) : short(slug);
-  return entity.kind === "OPERATOR_SET" ? `${own} · set ${entity.operatorSetId}` : own;
-}
+const called = ({ entity, slug }) => entity ? linked(entity) : short(slug);
 
 const lost = (effect) => effect.lostPpt == null ? h("span", { class: "none" }, "unknown")
   : [figure(effect.lostPpt, percent(effect.lostPpt)), effect.lostWei != null && effect.lostWei !== "0" && [" · ", figure(effect.lostWei, ether(effect.lostWei))]];
 
-function overview(scenarios, names, here) {
+function overview(scenarios, here) {
   const tokens = [...new Map(scenarios.flatMap((one) => one.tokens.nodes).filter((one) => one.entity).map((one) => [one.slug, one])).values()];
   return table("Fixed scenarios", [
     ["Scenario", (one) => h("a", { href: here({ scenario: one.name }) }, one.title), "driver"],
     ["Moves", (one) => figure(one.effects.totalCount, grouped(one.effects.totalCount)), "number"],
     ["Worse grade", (one) => figure(one.downgraded, grouped(one.downgraded)), "number"],
-    ["Hit worst", (one) => one.effects.nodes[0] ? [called(one.effects.nodes[0], names), " ", grade(one.effects.nodes[0].gradeBefore), " → ", grade(one.effects.nodes[0].gradeAfter)] : "nobody that the log knows"],
-    ...tokens.map((token) => [`LRT ${names.get(token.entity.address.toLowerCase()) ?? short(token.entity.address)}`, (one) => {
+    ["Hit worst", (one) => one.effects.nodes[0] ? [called(one.effects.nodes[0]), " ", grade(one.effects.nodes[0].gradeBefore), " → ", grade(one.effects.nodes[0].gradeAfter)] : "nobody that the log knows"],
+    ...tokens.map((token) => [`LRT ${short(token.entity.address)}`, (one) => {
       const found = one.tokens.nodes.find((effect) => effect.slug === token.slug);
       return found ? [grade(found.gradeBefore), " → ", grade(found.gradeAfter), found.lostPpt !== "0" && found.lostPpt != null && [" ", figure(found.lostPpt, percent(found.lostPpt))]] : h("span", { class: "none" }, "as before");
     }, "fixed"]),
   ], scenarios);
 }
 
-function result(scenario, names) {
+function result(scenario) {
   const { nodes, totalCount } = scenario.effects;
   if (totalCount === 0) return h("p", { class: "note" }, "It moves nothing that the log knows.");
   const tokens = nodes.filter((one) => one.slug.startsWith("lrt-"));
@@ -167,11 +153,11 @@ function result(scenario, names) {
     ["entity", (one) => one.slug], ["lost_ppt", (one) => one.lostPpt], ["lost_wei", (one) => one.lostWei], ["grade_before", (one) => one.gradeBefore], ["grade_after", (one) => one.gradeAfter],
     ["expected_loss_before_ppt", (one) => one.expectedLossBeforePpt], ["expected_loss_after_ppt", (one) => one.expectedLossAfterPpt]];
   return h("figure", { class: "chart" },
-    shift(nodes.slice(0, DRAWN_MAX), (one) => shortName(one, names)),
+    shift(nodes.slice(0, DRAWN_MAX), ({ entity, slug }) => entity ? lineOf(entity) : short(slug)),
     h("figcaption", null, "It moves ", figure(totalCount, grouped(totalCount)), " entities; ", figure(scenario.downgraded, grouped(scenario.downgraded)), " would have a worse grade or none.",
       tokens.length > 0 && ` ${tokens.length} of them are liquid restaking tokens.`, more, " ", csvLink("assay-what-if.csv", columns, nodes)),
     table("Whom it moves", [
-      ["Entity", (one) => called(one, names), "name"],
+      ["Entity", (one) => called(one), "name"],
       ["Kind", (one) => (one.entity ? kindName(one.entity.kind) : "–")],
       ["Lost at once", lost, "number"],
       ["Before", (one) => grade(one.gradeBefore)],

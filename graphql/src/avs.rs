@@ -24,9 +24,6 @@ pub(crate) struct AvsProfile {
     /// Where its metadata is said to be. UNTRUSTED: written by a stranger, escaped for display;
     /// never fetch or follow it unasked.
     pub untrusted_metadata_uri: Option<String>,
-    /// What the document there says it is called, as last recorded. UNTRUSTED: anybody may name any
-    /// document.
-    pub untrusted_name: Option<String>,
     /// The contract that decides who may register. Null: the AVS itself.
     pub registrar: Option<Address>,
     /// The position of the last change.
@@ -188,7 +185,6 @@ struct ProfileRow {
     avs: Vec<u8>,
     position: i64,
     metadata_uri: Option<String>,
-    name: Option<String>,
     registrar: Option<Vec<u8>>,
 }
 
@@ -198,7 +194,6 @@ impl TryFrom<ProfileRow> for AvsProfile {
     fn try_from(row: ProfileRow) -> Result<Self, ApiError> {
         Ok(Self {
             untrusted_metadata_uri: row.metadata_uri,
-            untrusted_name: row.name,
             registrar: row.registrar.as_deref().map(Address::from_row).transpose()?,
             position: LogPosition(row.position),
         })
@@ -222,9 +217,7 @@ impl Batch for Profiles {
         query.push_bind(keys.iter().map(|key| key.1.clone()).collect::<Vec<_>>());
         query.push(
             ") AS k(chain_id, avs) CROSS JOIN LATERAL (
-                SELECT a.chain_id, a.avs, a.position, a.metadata_uri, a.registrar,
-                       (SELECT d.name FROM read_model.documents d
-                         WHERE d.uri = a.metadata_uri) AS name
+                SELECT a.chain_id, a.avs, a.position, a.metadata_uri, a.registrar
                   FROM read_model.avss a
                  WHERE a.chain_id = k.chain_id AND a.avs = k.avs AND a.position <= ",
         );

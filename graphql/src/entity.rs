@@ -74,6 +74,13 @@ impl EntityKind {
         desc = "Its address; an operator set carries the \
         address of its AVS."
     ),
+    field(
+        name = "untrusted_name",
+        ty = "Option<String>",
+        desc = "What it calls itself: in the metadata document that it names, as last recorded, \
+        or in its metadata URI. An operator set has the name of its AVS. At most 80 characters. \
+        UNTRUSTED: written by a stranger, escaped for display; anybody may take any name."
+    ),
     field(name = "key", ty = "Bytes32", desc = "The key of its rating in the oracle contract."),
     field(name = "first_seen", ty = "Block", desc = "The block of the first fact about it."),
     field(

@@ -28,6 +28,7 @@ mod listen;
 mod live;
 mod lrt;
 mod metrics;
+mod name;
 mod operator;
 mod page;
 mod parquet;

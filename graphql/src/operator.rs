@@ -25,9 +25,6 @@ pub(crate) struct OperatorProfile {
     /// Where its metadata is said to be. UNTRUSTED: written by a stranger, escaped for display;
     /// never fetch or follow it unasked.
     pub untrusted_metadata_uri: Option<String>,
-    /// What the document there says it is called, as last recorded. UNTRUSTED: anybody may name any
-    /// document.
-    pub untrusted_name: Option<String>,
     /// Blocks between an allocation and its effect. Null until the operator sets it. Zero means
     /// that risk can change without notice to delegators.
     pub allocation_delay_blocks: Option<BlockNumber>,
@@ -242,7 +239,6 @@ struct ProfileRow {
     position: i64,
     delegation_approver: Option<Vec<u8>>,
     metadata_uri: Option<String>,
-    name: Option<String>,
     allocation_delay_blocks: Option<i64>,
     pending_allocation_delay_blocks: Option<i64>,
     pending_allocation_delay_effect_block: Option<i64>,
@@ -267,7 +263,6 @@ impl TryFrom<ProfileRow> for OperatorProfile {
             // The contract writes the zero address for "nobody".
             delegation_approver: approver.filter(|approver| approver.0 != [0; 20]),
             untrusted_metadata_uri: row.metadata_uri,
-            untrusted_name: row.name,
             allocation_delay_blocks: in_force
                 .map(|(blocks, _)| blocks)
                 .or(row.allocation_delay_blocks)
@@ -392,8 +387,7 @@ impl Batch for Profiles {
         query.push(
             ") AS k(chain_id, operator) CROSS JOIN LATERAL (
                 SELECT o.chain_id, o.operator, o.position, o.delegation_approver,
-                       o.metadata_uri, (SELECT d.name FROM read_model.documents d
-                         WHERE d.uri = o.metadata_uri) AS name, o.allocation_delay_blocks,
+                       o.metadata_uri, o.allocation_delay_blocks,
                        o.pending_allocation_delay_blocks,
                        o.pending_allocation_delay_effect_block, ",
         );

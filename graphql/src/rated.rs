@@ -36,6 +36,16 @@ macro_rules! rated_object {
                 crate::scalar::Address::from_row(&self.0.row().address)
             }
 
+            /// What it calls itself: in the metadata document that it names, as last recorded, or
+            /// in its metadata URI. An operator set has the name of its AVS. At most 80 characters.
+            /// UNTRUSTED: written by a stranger, escaped for display; anybody may take any name.
+            pub(crate) async fn untrusted_name(
+                &self,
+                ctx: &Context<'_>,
+            ) -> Result<Option<String>, ApiError> {
+                crate::name::name_of(ctx, &self.0).await
+            }
+
             /// The key of its rating in the oracle contract.
             pub(crate) async fn key(&self) -> Result<crate::scalar::Bytes32, ApiError> {
                 crate::scalar::Bytes32::from_row(&self.0.row().key)

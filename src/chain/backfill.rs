@@ -25,8 +25,16 @@ pub(super) struct Chunk {
     logs: usize,
     /// Logs whose emitters are known only when every range before is read, with their times.
     undecided: Vec<(ChainLog, u64)>,
-    /// How many announced contracts were asked about.
-    asked: usize,
+    asked: Asked,
+}
+
+/// Which announced contracts were asked about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// How many of the manifests' kinds.
+    listed: usize,
+    /// Whether EigenPods were.
+    pods: bool,
 }
 
 /// A range could not be read or decoded.
@@ -135,25 +143,37 @@ impl<S: LogSource> Backfill<S> {
 }
 
 impl<S: LogSource> Fetch<S> {
-    /// What to ask for up to a block, and how many of the contracts were announced.
-    pub(super) fn filter(&self, to: u64) -> (LogFilter, usize) {
-        let (announced, count) = self.decoder.discovered().after(0);
-        if announced.is_empty() {
-            return (self.filter.clone(), count);
+    /// What to ask for up to a block, and which of the announced contracts are in it.
+    pub(super) fn filter(&self, to: u64) -> (LogFilter, Asked) {
+        let mut asked = Asked::default();
+        let news = self.news(&mut asked, to).unwrap_or_default();
+        let topics = news.topics;
+        if news.addresses.is_empty() {
+            return (LogFilter { addresses: Arc::clone(&self.filter.addresses), topics }, asked);
         }
-        let announced = announced.iter().filter(|one| one.since <= to).map(|one| one.address);
-        let mut all: Vec<_> = self.filter.addresses.iter().copied().chain(announced).collect();
+        let mut all: Vec<_> =
+            self.filter.addresses.iter().chain(&*news.addresses).copied().collect();
         all.sort_unstable();
         all.dedup();
-        (LogFilter { addresses: all.into(), topics: Arc::clone(&self.filter.topics) }, count)
+        (LogFilter { addresses: all.into(), topics }, asked)
     }
 
-    /// The contracts announced after the first `asked`, up to a block.
-    pub(super) fn news(&self, asked: &mut usize, to: u64) -> LogFilter {
-        let (announced, count) = self.decoder.discovered().after(*asked);
-        *asked = count;
+    /// What was announced up to a block and not asked about; `None`: nothing was announced since.
+    /// Where there is no EigenPod, the question by topic is spared.
+    pub(super) fn news(&self, asked: &mut Asked, to: u64) -> Option<LogFilter> {
+        let discovered = self.decoder.discovered();
+        let (announced, count) = discovered.after(asked.listed);
+        let has_pods = !asked.pods && discovered.has_pods(to);
+        if count <= asked.listed && !has_pods {
+            return None;
+        }
+        *asked = Asked { listed: count, pods: asked.pods || has_pods };
         let news = announced.iter().filter(|one| one.since <= to).map(|one| one.address);
-        LogFilter::of(news.collect::<Vec<_>>())
+        let mut filter = LogFilter::of(news.collect::<Vec<_>>());
+        if has_pods {
+            filter.topics = Arc::clone(&self.filter.topics);
+        }
+        Some(filter)
     }
 
     async fn range(self, from: u64, to: u64) -> Result<Chunk, FetchError> {
@@ -183,12 +203,7 @@ impl<S: LogSource> Fetch<S> {
             chunk.facts.extend(self.decoder.decode(log, timestamp)?);
         }
         in_order(&mut chunk.facts);
-        loop {
-            let before = chunk.asked;
-            let news = self.news(&mut chunk.asked, to);
-            if chunk.asked <= before {
-                return Ok(chunk);
-            }
+        while let Some(news) = self.news(&mut chunk.asked, to) {
             if news.is_empty() {
                 continue;
             }
@@ -197,6 +212,7 @@ impl<S: LogSource> Fetch<S> {
             chunk.facts.extend(more.facts);
             in_order(&mut chunk.facts);
         }
+        Ok(chunk)
     }
 
     async fn read(&self, filter: LogFilter, from: u64, to: u64) -> Result<Chunk, FetchError> {
@@ -221,7 +237,7 @@ impl<S: LogSource> Fetch<S> {
         }
         let last = times.last().copied().filter(|block| block.number == to);
         let last = last.ok_or_else(|| self.gone(to))?;
-        Ok(Chunk { last, facts, logs: count, undecided, asked: 0 })
+        Ok(Chunk { last, facts, logs: count, undecided, asked: Asked::default() })
     }
 
     /// The logs of this very block.

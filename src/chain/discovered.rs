@@ -3,7 +3,7 @@
 //! An address counts from the block of its announcement on. Taken back with its block, it is
 //! forgotten again. At a start they are learned from the store, before anything is asked.
 //! Few are of a manifest's kinds, and are asked about by address. Many are EigenPods: their events
-//! are asked for by topic, and here is known which emitters are pods.
+//! are asked for by topic once there is one, and here is known which emitters are pods.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -39,6 +39,8 @@ struct Known {
     /// Those of the manifests, in the order in which they were learned.
     in_order: Vec<Announced>,
     by_address: AddressMap<Announced>,
+    /// The block of the first announcement of an EigenPod.
+    first_pod: Option<u64>,
     /// No announcement lies above this block.
     newest: u64,
 }
@@ -60,7 +62,10 @@ impl Discovered {
                 None => drop(known.by_address.insert(announced.address, announced)),
             }
             known.newest = known.newest.max(announced.since);
-            if announced.kind != Kind::Pod {
+            if announced.kind == Kind::Pod {
+                let first = known.first_pod.unwrap_or(announced.since);
+                known.first_pod = Some(first.min(announced.since));
+            } else {
                 known.in_order.push(announced);
             }
         });
@@ -74,6 +79,7 @@ impl Discovered {
             }
             known.newest = number;
             known.in_order.retain(|one| one.since <= number);
+            known.first_pod = known.first_pod.filter(|since| *since <= number);
             known.by_address.extract_if(|_, one| one.since > number).map(|(_, one)| one).collect()
         })
     }
@@ -86,6 +92,11 @@ impl Discovered {
     /// What is known of a contract at a block.
     pub(crate) fn at(&self, address: &Address, block: u64) -> Option<Announced> {
         self.read(|known| known.by_address.get(address).copied().filter(|one| one.since <= block))
+    }
+
+    /// Whether there is an EigenPod at a block.
+    pub(crate) fn has_pods(&self, block: u64) -> bool {
+        self.read(|known| known.first_pod.is_some_and(|since| since <= block))
     }
 
     /// Those of the manifests learned after the first `count`, and how many there are now.

@@ -6,20 +6,29 @@
 //! rating rests on it. A figure that should count is attested by somebody who signs for it.
 //! A call's answer is believed if every node says the same; a proof needs one node alone.
 
+use std::collections::BTreeSet;
+
 use alloy::dyn_abi::{DynSolValue, FunctionExt as _, JsonAbiExt as _, Specifier as _};
 use alloy::json_abi::Function;
-use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy::primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use alloy::rpc::types::{EIP1186AccountProofResponse, Header};
 use alloy::trie::proof::verify_proof;
 use alloy::trie::{Nibbles, TrieAccount};
-use assay_domain::{BlockRef, ChainId, Event};
+use assay_domain::{BlockRef, ChainId, Event, UntrustedText};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::nodes::Nodes;
 use super::source::{LogSource as _, SourceError};
 
 /// Storage slots of one account in a list, at most.
 const SLOTS_MAX: usize = 64;
+
+/// Lists that come with the program, by name.
+const SHIPPED: [(&str, &str); 2] = [
+    ("puffer", include_str!("observations/puffer.toml")),
+    ("renzo", include_str!("observations/renzo.toml")),
+];
 
 /// A list of what is asked.
 #[derive(Debug, Clone)]
@@ -28,6 +37,15 @@ pub struct Observations {
     pub chain_id: ChainId,
     calls: Vec<ViewCall>,
     accounts: Vec<WatchedAccount>,
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The fact for the log.
+    pub event: Event,
+    /// The figures in it, as decimal text.
+    pub said: Value,
 }
 
 /// A call.
@@ -69,6 +87,17 @@ pub enum ObserveError {
     /// A node does not answer.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// No answer to a call. Where the contract reverts, ask at another block.
+    #[error("\"{name}\" at block {block}: {source}")]
+    Unanswered {
+        /// What was asked.
+        name: String,
+        /// At which block.
+        block: u64,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
     /// Two nodes answer differently: then neither is believed.
     #[error("\"{name}\" at block {block}: {one} and {other} answer differently")]
     Contradiction {
@@ -117,10 +146,23 @@ struct CallEntry {
 }
 
 impl Observations {
+    /// The text of a list that comes with the program.
+    pub fn shipped(name: &str) -> Option<&'static str> {
+        SHIPPED.into_iter().find(|(known, _)| *known == name).map(|(_, text)| text)
+    }
+
     /// Reads a list: `[[call]]` with name, contract, function and arguments; `[[account]]` with
     /// name, address and slots.
     pub fn parse(text: &str) -> Result<Self, ObserveError> {
         let list: List = toml::from_str(text)?;
+        let calls = list.call.iter().map(|one| &one.name);
+        let mut names = BTreeSet::new();
+        if let Some(name) =
+            calls.chain(list.account.iter().map(|one| &one.name)).find(|name| !names.insert(*name))
+        {
+            let reason = "two entries have this name".to_owned();
+            return Err(ObserveError::Entry { name: name.clone(), reason });
+        }
         if let Some(one) = list.account.iter().find(|one| one.slots.len() > SLOTS_MAX) {
             let reason = format!("{} slots, at most {SLOTS_MAX} are asked for", one.slots.len());
             return Err(ObserveError::Entry { name: one.name.clone(), reason });
@@ -141,21 +183,21 @@ impl Observations {
         &self,
         nodes: &Nodes,
         block: Option<u64>,
-    ) -> Result<(BlockRef, Vec<Event>), ObserveError> {
+    ) -> Result<(BlockRef, Vec<Observed>), ObserveError> {
         let number = match block {
             Some(number) => number,
             None => nodes.heads().await?.finalized.ok_or(ObserveError::NoFinalBlock)?.number,
         };
         let header = nodes.proven_header(number).await?;
         let at = BlockRef { number, hash: header.hash, timestamp: header.inner.timestamp };
-        let mut events = Vec::with_capacity(self.calls.len() + self.accounts.len());
+        let mut observed = Vec::with_capacity(self.calls.len() + self.accounts.len());
         for call in &self.calls {
-            events.push(call.ask(nodes, at).await?);
+            observed.push(call.ask(nodes, at).await?);
         }
         for account in &self.accounts {
-            events.push(account.ask(nodes, &header).await?);
+            observed.push(account.ask(nodes, &header).await?);
         }
-        Ok((at, events))
+        Ok((at, observed))
     }
 }
 
@@ -175,29 +217,37 @@ impl ViewCall {
         Ok(Self { name: entry.name, contract: entry.contract, input: input.into(), function })
     }
 
-    async fn ask(&self, nodes: &Nodes, at: BlockRef) -> Result<Event, ObserveError> {
-        let answers = nodes.view(self.contract, &self.input, at.hash).await?;
+    async fn ask(&self, nodes: &Nodes, at: BlockRef) -> Result<Observed, ObserveError> {
+        let answers = nodes.view(self.contract, &self.input, at.hash).await;
+        let answers = answers.map_err(|source| ObserveError::Unanswered {
+            name: self.name.clone(),
+            block: at.number,
+            source,
+        })?;
         let mut answers = answers.into_iter();
         let Some((one, answer)) = answers.next() else { return Err(ObserveError::NoFinalBlock) };
         if let Some((other, _)) = answers.find(|(_, other)| *other != answer) {
             let (name, block) = (self.name.clone(), at.number);
             return Err(ObserveError::Contradiction { name, block, one, other });
         }
-        self.function.abi_decode_output(&answer).map_err(|error| ObserveError::Entry {
-            name: self.name.clone(),
-            reason: format!("the answer {answer} is not what the function returns: {error}"),
+        let decoded = self.function.abi_decode_output(&answer).map_err(|error| {
+            let reason = format!("the answer {answer} is not what the function returns: {error}");
+            ObserveError::Entry { name: self.name.clone(), reason }
         })?;
-        Ok(Event::ViewObserved {
+        let said = json!({ "call": self.function.signature(), "input": self.input,
+            "answer": decoded.iter().map(figure).collect::<Value>() });
+        let event = Event::ViewObserved {
             name: self.name.clone(),
             contract: self.contract,
             input: self.input.clone(),
             answer,
-        })
+        };
+        Ok(Observed { event, said })
     }
 }
 
 impl WatchedAccount {
-    async fn ask(&self, nodes: &Nodes, header: &Header) -> Result<Event, ObserveError> {
+    async fn ask(&self, nodes: &Nodes, header: &Header) -> Result<Observed, ObserveError> {
         let slots: Vec<B256> = self.slots.iter().map(|slot| B256::from(*slot)).collect();
         let (node, proof) = nodes.account_proof(self.address, &slots, header.hash).await?;
         self.checked(&proof, header.inner.state_root).map_err(|reason| ObserveError::Unproven {
@@ -213,7 +263,7 @@ impl WatchedAccount {
         &self,
         proof: &EIP1186AccountProofResponse,
         state_root: B256,
-    ) -> Result<Event, String> {
+    ) -> Result<Observed, String> {
         let key = |bytes: &[u8]| Nibbles::unpack(keccak256(bytes));
         // An account that is not there is proven by its absence.
         let account = TrieAccount {
@@ -235,13 +285,41 @@ impl WatchedAccount {
                 .map_err(|error| format!("slot {slot}: {error}"))?;
             slots.push((*slot, found.value));
         }
-        Ok(Event::AccountProven {
+        let pairs: Vec<_> = slots.iter().map(|pair| [pair.0, pair.1].map(decimal)).collect();
+        let said = json!({ "balance": decimal(proof.balance), "nonce": proof.nonce.to_string(),
+            "codeHash": proof.code_hash, "slots": pairs });
+        let event = Event::AccountProven {
             name: self.name.clone(),
             account: self.address,
             balance: proof.balance,
             nonce: proof.nonce,
             code_hash: proof.code_hash,
             slots,
-        })
+        };
+        Ok(Observed { event, said })
+    }
+}
+
+fn decimal(number: U256) -> String {
+    number.to_string()
+}
+
+/// A decoded value as JSON: numbers as decimal text, texts escaped.
+fn figure(value: &DynSolValue) -> Value {
+    match value {
+        DynSolValue::Bool(value) => json!(value),
+        DynSolValue::Int(value, _) => json!(value.to_string()),
+        DynSolValue::Uint(value, _) => json!(decimal(*value)),
+        DynSolValue::FixedBytes(word, size) => json!(hex::encode_prefixed(&word[..*size])),
+        DynSolValue::Address(value) => json!(value),
+        DynSolValue::Function(value) => json!(hex::encode_prefixed(value)),
+        DynSolValue::Bytes(value) => json!(hex::encode_prefixed(value)),
+        DynSolValue::String(text) => {
+            json!(UntrustedText(text.clone().into_bytes()).to_string())
+        }
+        DynSolValue::Array(all)
+        | DynSolValue::FixedArray(all)
+        | DynSolValue::Tuple(all)
+        | DynSolValue::CustomStruct { tuple: all, .. } => all.iter().map(figure).collect(),
     }
 }

@@ -21,10 +21,10 @@ use super::database::DatabaseArgs;
 /// How long to wait for a database that does not answer.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Which chain, and who tells of it.
+/// The nodes that tell of a chain.
 #[derive(Debug, Args)]
-pub(super) struct SourceArgs {
-    /// The node to follow: http, https, ws or wss. Repeat it, and two are compared, and the next
+pub(super) struct RpcArgs {
+    /// The node to ask: http, https, ws or wss. Repeat it, and answers are compared, and the next
     /// is asked where one fails.
     #[arg(
         long,
@@ -34,6 +34,13 @@ pub(super) struct SourceArgs {
         value_delimiter = ' '
     )]
     rpc_url: Vec<String>,
+}
+
+/// Which chain, and who tells of it.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// Prove every block that may hold a log of ours complete, by its receipts.
     #[arg(long)]
     verify_receipts: bool,
@@ -72,25 +79,35 @@ pub(super) struct Follower {
     options: IngestOptions,
 }
 
+impl RpcArgs {
+    /// Connects; a node that answers for another chain is refused.
+    pub(super) async fn connect(
+        &self,
+        chain_id: ChainId,
+        verify_receipts: bool,
+    ) -> anyhow::Result<Nodes> {
+        let endpoints = self.rpc_url.iter().map(|url| Endpoint::parse(url));
+        let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+        Ok(Nodes::connect(endpoints, chain_id, Patience::default(), verify_receipts).await?)
+    }
+}
+
 impl SourceArgs {
     /// Connects; a node that answers for another chain is refused.
     pub(super) async fn connect(&self) -> anyhow::Result<Follower> {
-        let endpoints = self.rpc_url.iter().map(|url| Endpoint::parse(url));
-        let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
         let contracts = Contracts::of_chain(self.chain_id)?;
         let options = IngestOptions {
             start_block: self.start_block.unwrap_or(contracts.start_block()),
             finality_depth: self.finality_depth,
             ..IngestOptions::default()
         };
-        let patience = Patience::default();
-        let source =
-            Nodes::connect(endpoints, self.chain_id, patience, self.verify_receipts).await?;
+        let source = self.rpc.connect(self.chain_id, self.verify_receipts).await?;
         let beacon = match &self.beacon_url {
             None => None,
             Some(url) => {
                 let start_block = self.beacon_start_block.unwrap_or(options.start_block);
                 let endpoint = Endpoint::parse(url)?;
+                let patience = Patience::default();
                 let beacon = Beacon::connect(endpoint, self.chain_id, start_block, patience);
                 Some(Arc::new(beacon.await?))
             }

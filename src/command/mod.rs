@@ -131,7 +131,7 @@ enum Command {
     #[command(before_help = "Example: assay metadata fetch")]
     Metadata(metadata::MetadataCommand),
     /// Ask contracts and accounts what no event says, and record the answers with their block.
-    #[command(before_help = "Example: assay observe calls.toml --rpc-url https://node.example")]
+    #[command(before_help = "Example: assay observe renzo --rpc-url https://node.example")]
     Observe(observe::ObserveArgs),
     /// The exact loss distribution of blocks in a JSON file.
     #[command(before_help = "Example: assay loss blocks.json --json")]

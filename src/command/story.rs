@@ -8,7 +8,7 @@ use assay_domain::rationale::percent;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::read::{cause, group, short};
+use super::read::{cause, clean, group, short};
 use super::say;
 use super::table::table;
 
@@ -35,6 +35,7 @@ pub(super) const QUERIES: [&str; 3] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) slug: String,
+    name: Option<String>,
     pub(super) kind: String,
     pub(super) grade: Option<String>,
     pub(super) expected_loss_ppt: Option<u64>,
@@ -49,11 +50,21 @@ pub(super) struct Row {
     warnings: Vec<String>,
 }
 
+impl Row {
+    /// Its address, and behind it what it calls itself.
+    fn called(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} “{name}”", short(&self.slug)),
+            None => short(&self.slug),
+        }
+    }
+}
+
 /// Every entity's rating as of a block of mainnet, or now.
 pub(super) async fn rows(pool: &PgPool, block: Option<u64>) -> anyhow::Result<Vec<Row>> {
     const QUERY: &str = "query ($asOf: AsOf, $after: String) {
         entities(asOf: $asOf, first: 100, after: $after) {
-            nodes { slug kind rating { grade label notRatedReason expectedLossPpt
+            nodes { slug kind untrustedName rating { grade label notRatedReason expectedLossPpt
                 interval { lowPpt highPpt } coveragePpm outlook position block { number }
                 attribution { block points } rationale { warnings } } }
             pageInfo { hasNextPage endCursor } } }";
@@ -86,6 +97,7 @@ fn row(node: &Value) -> Option<Row> {
         .map_or_else(String::new, |line| cause(&line["block"]));
     Some(Row {
         slug: text(&node["slug"]),
+        name: node["untrustedName"].as_str().map(clean),
         kind: text(&node["kind"]),
         grade: rating["grade"].as_str().map(str::to_owned),
         expected_loss_ppt: number(&rating["expectedLossPpt"]),
@@ -150,7 +162,7 @@ fn ratings_table(rows: &[Row]) -> String {
             .interval
             .map_or_else(String::new, |(low, high)| format!("{} .. {}", share(low), share(high)));
         table.add_row([
-            short(&row.slug),
+            row.called(),
             row.label.clone(),
             row.expected_loss_ppt.map_or_else(String::new, share),
             interval,
@@ -170,7 +182,7 @@ fn not_rated(rows: &[Row]) -> String {
     ];
     for row in rows.iter().filter(|row| row.grade.is_none()) {
         let reason = row.reason.as_deref().unwrap_or("no reason is recorded");
-        lines.push(format!("NR {}: {reason}", short(&row.slug)));
+        lines.push(format!("NR {}: {reason}", row.called()));
     }
     lines.join("\n")
 }
@@ -198,7 +210,7 @@ async fn warning(pool: &PgPool) -> anyhow::Result<String> {
         format!(
             "{} is {}, {notches} notches below the median of the {} unattested sets without that \
              warning, {}.",
-            short(&subject.slug),
+            subject.called(),
             subject.label,
             plain.len(),
             Grade::from_number(median).map_or("NR", Grade::letters)
@@ -208,7 +220,7 @@ async fn warning(pool: &PgPool) -> anyhow::Result<String> {
     let slashed = slashed_later(pool).await?;
     lines.push(format!("{} other sets carried the same warning at that block:", warned.len() - 1));
     for row in warned.iter().filter(|row| row.slug != subject.slug) {
-        lines.push(format!("  {} {}: {}", short(&row.slug), row.label, fate(row, &slashed)));
+        lines.push(format!("  {} {}: {}", row.called(), row.label, fate(row, &slashed)));
     }
     let now = rows(pool, None).await?;
     let since = now.iter().filter(|row| {
@@ -219,7 +231,7 @@ async fn warning(pool: &PgPool) -> anyhow::Result<String> {
     for row in since {
         lines.push(format!(
             "  {} {} (created later): {}",
-            short(&row.slug),
+            row.called(),
             row.label,
             fate(row, &slashed)
         ));

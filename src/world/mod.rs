@@ -2,7 +2,7 @@
 //!
 //! Names are invented, addresses come from a hash, and the chain is the development chain: nothing
 //! here can be taken for a real operator. Names travel as `data:` metadata URIs, which say what
-//! they say without being fetched.
+//! they say without being fetched; one stands in a document.
 
 mod lrt;
 mod play;
@@ -151,6 +151,11 @@ const fn day_of(block: u64) -> u64 {
     (block - BEGIN_BLOCK) / DAY_BLOCKS
 }
 
+/// The operator whose name stands in a document elsewhere, as names of real ones do.
+const DOCUMENTED: usize = 0;
+const DOCUMENT_URI: &str = "https://names.example/wren.json";
+const DOCUMENT: &str = r#"{"name":"Operator Wren (DEMO)","website":"https://wren.example/"}"#;
+
 /// What something calls itself.
 fn name(name: &str) -> UntrustedText {
     UntrustedText(format!("data:,{}%20(DEMO)", name.replace(' ', "%20")).into_bytes())
@@ -292,10 +297,11 @@ impl World {
             let id = operator(number);
             let delegation_approver = Address::ZERO;
             self.say(Event::OperatorRegistered { operator: id, delegation_approver });
-            self.say(Event::OperatorMetadataUriUpdated {
-                operator: id,
-                metadata_uri: name(&format!("Operator {called}")),
-            });
+            let metadata_uri = match number {
+                DOCUMENTED => UntrustedText(DOCUMENT_URI.as_bytes().to_vec()),
+                _ => name(&format!("Operator {called}")),
+            };
+            self.say(Event::OperatorMetadataUriUpdated { operator: id, metadata_uri });
             if let Some(delay_blocks) = *delay {
                 let effect_block = u32::try_from(self.block.number).unwrap_or(u32::MAX);
                 self.say(Event::AllocationDelaySet { operator: id, delay_blocks, effect_block });

@@ -17,10 +17,11 @@ use assay_domain::mitigation::VerificationLevel;
 use assay_domain::ruleset::{EvidenceKind, Rule, Ruleset};
 
 use super::{
-    CHAIN_ID, MORNING, SLASH_PLACE, WAD, World, WorldError, address, block_at, day_of, facts, head,
-    lrt, operator, set, time_at,
+    CHAIN_ID, DOCUMENT, DOCUMENT_URI, MORNING, SLASH_PLACE, WAD, World, WorldError, address,
+    block_at, day_of, facts, head, lrt, operator, set, time_at,
 };
 use crate::attestation::{Document, Recorder, Refused, record};
+use crate::documents::{self, DocumentError};
 use crate::event_store::{AppendError, Batch, EventStore, Revert, Timeliness};
 use crate::rater::{CaughtUp, Rater, RaterError};
 
@@ -43,6 +44,9 @@ pub enum PlayError {
     /// The log refused facts. Is it another chain's?
     #[error("the log does not take the made-up chain")]
     Append(#[from] AppendError),
+    /// The made-up metadata document is none.
+    #[error("the made-up metadata document is none")]
+    Document(#[from] DocumentError),
     /// The log refused a message.
     #[error("the log does not take a made-up message")]
     Refused(#[from] Refused),
@@ -94,6 +98,8 @@ pub async fn play(
             take_back(store, &batch.facts).await?;
         }
     }
+    let named = documents::Document::parse(DOCUMENT_URI, DOCUMENT.as_bytes())?;
+    documents::record(store, CHAIN_ID, &[named]).await?;
     Ok(rater.catch_up().await?)
 }
 

@@ -21,6 +21,7 @@ use crate::chain_decode::{address_of, mainnet};
 use crate::chain_ingest::options;
 use crate::chain_store::{StoredIngest, canonical};
 use crate::chain_world::FIRST;
+use crate::mock_node::{Habits, MockNode};
 use crate::oracle_world::{World, anvil_path};
 use crate::support;
 
@@ -196,6 +197,46 @@ async fn fifty_thousand_pods_are_no_address_list() {
     look(&mut ingest).await;
     let (pods, deltas) = told(&store).await;
     assert_eq!((pods.len(), deltas), (50_000, vec![1, 2, 4]));
+}
+
+/// The question by topic is asked from the first announcement on, once a range, however many
+/// ranges are under way when it comes.
+#[tokio::test]
+async fn without_pods_a_range_costs_one_question() {
+    let manager = address_of(Contract::EigenPodManager);
+    for (blocks_before, expected) in [(None, 10), (Some(54), 15), (Some(0), 20)] {
+        let chain = ScriptedSource::new(1, FIRST);
+        for number in 1..100_u64 {
+            let total =
+                emission(manager, "NewTotalShares(address,int256)", &[B256::ZERO], &[U256::ONE]);
+            let is_first = blocks_before == Some(number - 1);
+            let first = is_first.then(|| deployed(pod(1)));
+            chain.push(0, [total, finalized(pod(1), number)].into_iter().chain(first).collect());
+        }
+        chain.finalize(chain.tip().number);
+        let node = MockNode::start(chain.clone(), Habits::default()).await;
+        let endpoint = Endpoint::parse(&node.url()).unwrap();
+        let source = Nodes::connect(vec![endpoint], 1, Patience::default(), false).await.unwrap();
+        let options = IngestOptions {
+            start_block: FIRST,
+            range_blocks_first: 10,
+            range_blocks_max: 10,
+            ..options()
+        };
+        let database = support::database().await;
+        let store = database.store().await;
+        let (source, decoder) = (Arc::new(source), Arc::new(mainnet()));
+        let stop = CancellationToken::new();
+        let ingest = Ingest::resume(source, decoder, store.clone(), options, stop).await;
+        let mut ingest = ingest.unwrap();
+        while ingest.step().await.unwrap() == Step::Advanced {}
+        assert_eq!(node.calls("eth_getLogs"), expected, "{blocks_before:?}");
+        let checkpoints = canonical(&store).await.0.into_iter();
+        let checkpoints = checkpoints
+            .filter(|fact| matches!(fact.event, Event::PodCheckpointFinalized { .. }))
+            .count() as u64;
+        assert_eq!(checkpoints, blocks_before.map_or(0, |before| 99 - before));
+    }
 }
 
 const CHAIN_ID: u64 = 31_337;

@@ -209,14 +209,41 @@ async fn what_a_stranger_wrote_never_steers_the_terminal() {
         .execute(&pool)
         .await
         .unwrap();
+    // And a name in a document, meant to push everything else off the screen.
+    sqlx::query("UPDATE read_model.operators SET metadata_uri = 'https://names.example/'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO read_model.documents (uri, position, hash, name)
+         VALUES ('https://names.example/', 1, '', $1)",
+    )
+    .bind(format!("\u{1b}[2Jknown\u{202e}{}", "W".repeat(200)))
+    .execute(&pool)
+    .await
+    .unwrap();
     let url = database.url.clone();
     blocking(move || {
-        for more in [&[][..], &["--json"], &["--csv"]] {
-            let (out, _, code) = told(&local(&url, &[&["slashings"], more].concat()));
-            assert_eq!(code, 0);
-            assert!(out.contains("owned"), "{out}");
-            let is_raw = |c: char| c.is_control() && !matches!(c, '\n' | '\r') || c == '\u{202e}';
-            assert!(!out.contains(is_raw), "{out:?}");
+        let operator = seed::operator(1).to_string();
+        for (arguments, words) in [
+            (&["slashings"][..], &["owned", "known"][..]),
+            (&["ls", "operators"], &["known"]),
+            (&["show", &operator], &["known"]),
+        ] {
+            for more in [&[][..], &["--json"], &["--csv"]] {
+                if arguments[0] == "show" && more == ["--csv"] {
+                    continue;
+                }
+                let (out, err, code) = told(&local(&url, &[arguments, more].concat()));
+                assert_eq!(code, 0, "{err}");
+                for word in words {
+                    assert!(out.contains(word), "{out}");
+                }
+                let is_raw =
+                    |c: char| c.is_control() && !matches!(c, '\n' | '\r') || c == '\u{202e}';
+                assert!(!out.contains(is_raw), "{out:?}");
+                assert!(!out.contains(&"W".repeat(80)), "{out}");
+            }
         }
     })
     .await;

@@ -91,8 +91,7 @@ async fn real_documents_name_whoever_names_them() {
     ];
     assert_eq!(names(&database).await, expected);
     let query = format!(
-        "{{ operator(address: \"{}\") {{ profile {{ untrustedName }} }}
-            avs(address: \"{}\") {{ profile {{ untrustedName }} }} }}",
+        "{{ operator(address: \"{}\") {{ untrustedName }} avs(address: \"{}\") {{ untrustedName }} }}",
         operator.0, avs.0
     );
     let pool = database.pool().await;

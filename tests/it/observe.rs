@@ -2,6 +2,8 @@
 
 use alloy::primitives::{Address, B256, Bytes, U256, address, bytes};
 use alloy::providers::{Provider as _, RootProvider};
+use alloy::sol;
+use alloy::sol_types::SolCall as _;
 use assay::chain::observe::{Observations, ObserveError};
 use assay::chain::{Endpoint, Nodes, Patience};
 use assay::observations::record;
@@ -64,10 +66,11 @@ async fn nodes(urls: &[&str]) -> Nodes {
 #[tokio::test]
 async fn what_is_asked_is_recorded_with_its_block_and_proof() {
     let (anvil, node) = chain().await;
-    let (block, events) = list().ask(&nodes(&[anvil.rpc_url()]).await, Some(2)).await.unwrap();
+    let (block, observed) = list().ask(&nodes(&[anvil.rpc_url()]).await, Some(2)).await.unwrap();
+    let events: Vec<&Event> = observed.iter().map(|one| &one.event).collect();
     let header = node.get_block_by_number(2.into()).await.unwrap().unwrap().header;
     assert_eq!((block.number, block.hash), (2, header.hash));
-    let Event::ViewObserved { answer, .. } = &events[0] else { panic!("{events:?}") };
+    let Event::ViewObserved { answer, .. } = events[0] else { panic!("{events:?}") };
     assert_eq!(U256::from_be_slice(answer), U256::from(1_234_567));
     let proven: Vec<_> = events[1..]
         .iter()
@@ -84,8 +87,8 @@ async fn what_is_asked_is_recorded_with_its_block_and_proof() {
 
     let database = support::database().await;
     let store = database.store().await;
-    assert_eq!(record(&store, 31_337, block, events.clone()).await.unwrap(), 4);
-    assert_eq!(record(&store, 31_337, block, events).await.unwrap(), 0);
+    assert_eq!(record(&store, 31_337, block, observed.clone()).await.unwrap(), 4);
+    assert_eq!(record(&store, 31_337, block, observed).await.unwrap(), 0);
     let rows: Vec<(String, i64, Vec<u8>, bool)> = sqlx::query_as(
         "SELECT name, block_number, block_hash, is_proven FROM read_model.observations ORDER BY name",
     )
@@ -98,6 +101,87 @@ async fn what_is_asked_is_recorded_with_its_block_and_proof() {
     assert!(rows.iter().all(|row| (row.1, row.2.as_slice()) == (2, block.hash.as_slice())));
     let verified = store.verify().await.unwrap();
     assert_eq!(verified.head.position, 4);
+}
+
+sol! {
+    function calculateTVLs() external view returns (uint256[][] memory, uint256[] memory, uint256);
+    function totalSupply() external view returns (uint256);
+}
+
+/// A contract that answers one function with these bytes, and reverts at all others.
+fn answering(selector: [u8; 4], answer: &[u8]) -> Bytes {
+    // PUSH0 CALLDATALOAD PUSH1 224 SHR PUSH4 selector EQ PUSH1 17 JUMPI PUSH0 PUSH0 REVERT
+    let begin = [&[0x5f, 0x35, 0x60, 0xe0, 0x1c, 0x63][..], &selector].concat();
+    let refuse = [0x14, 0x60, 0x11, 0x57, 0x5f, 0x5f, 0xfd];
+    // JUMPDEST PUSH2 size PUSH2 31 PUSH0 CODECOPY PUSH2 size PUSH0 RETURN
+    let [high, low] = u16::try_from(answer.len()).unwrap().to_be_bytes();
+    let answer_it =
+        [0x5b, 0x61, high, low, 0x61, 0x00, 0x1f, 0x5f, 0x39, 0x61, high, low, 0x5f, 0xf3];
+    [&begin[..], &refuse, &answer_it, answer].concat().into()
+}
+
+/// What the rate of ezETH follows from, asked of contracts that answer as Renzo's do, in their
+/// places.
+#[tokio::test]
+async fn the_value_behind_a_token_without_a_rate_is_observed() {
+    let text = Observations::shipped("renzo").unwrap();
+    let list = Observations::parse(&text.replace("chain_id = 1\n", "chain_id = 31337\n")).unwrap();
+    let anvil = Anvil::start(&anvil_path(), &["--chain-id", "31337"]).unwrap();
+    let node = World::node_of(&anvil);
+    let call = async |method: &'static str, params: Value| {
+        let _: Value = node.raw_request(method.into(), params).await.unwrap();
+    };
+    let manager = address!("74a09653a083691711cf8215a6ab074bb4e99ef5");
+    let token = address!("bf5495efe5db9ce00f80364c8b423567e58d2110");
+    let queue = address!("5efc9d10e42fb517456f4ac41eb5e2ebe42c8918");
+    let ether = |whole: u64| U256::from(whole) * U256::from(10_u64.pow(18));
+    let by_token = vec![vec![ether(1_000), ether(40)], vec![ether(2_050), U256::ZERO]];
+    let values = calculateTVLsReturn {
+        _0: by_token,
+        _1: vec![ether(1_040), ether(2_050)],
+        _2: ether(3_150),
+    };
+    let values = calculateTVLsCall::abi_encode_returns(&values);
+    let supply = totalSupplyCall::abi_encode_returns(&ether(3_000));
+    let code = answering(calculateTVLsCall::SELECTOR, &values);
+    call("anvil_setCode", json!([manager, code])).await;
+    call("anvil_setCode", json!([token, answering(totalSupplyCall::SELECTOR, &supply)])).await;
+    call("anvil_setBalance", json!([queue, ether(60)])).await;
+    call("anvil_mine", json!(["0x1"])).await;
+    let nodes = nodes(&[anvil.rpc_url()]).await;
+    let (block, observed) = list.ask(&nodes, Some(1)).await.unwrap();
+
+    let database = support::database().await;
+    assert_eq!(record(&database.store().await, 31_337, block, observed).await.unwrap(), 3);
+    let rows: Vec<(String, i64, bool, Value)> = sqlx::query_as(
+        "SELECT name, block_number, is_proven, said FROM read_model.observations ORDER BY name",
+    )
+    .fetch_all(&database.pool().await)
+    .await
+    .unwrap();
+    let wei = |whole: u64| ether(whole).to_string();
+    let [supply, value, queue] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((value.0.as_str(), value.1, value.2), ("renzo value", 1, false));
+    let expected =
+        json!([[[wei(1_000), wei(40)], [wei(2_050), "0"]], [wei(1_040), wei(2_050)], wei(3_150)]);
+    assert_eq!(value.3["answer"], expected);
+    assert_eq!((supply.0.as_str(), &supply.3["answer"]), ("renzo supply", &json!([wei(3_000)])));
+    let is_proven = queue.2 && queue.3["balance"] == wei(60);
+    assert!(queue.0 == "renzo withdraw queue" && is_proven, "{queue:?}");
+
+    // The price feed is too old: the contract reverts, and nothing is made of it.
+    call("anvil_setCode", json!([manager, answering([0; 4], &[])])).await;
+    call("anvil_mine", json!(["0x1"])).await;
+    let error = list.ask(&nodes, Some(2)).await.unwrap_err();
+    let is_named = error.to_string().starts_with("\"renzo value\" at block 2: ");
+    assert!(is_named && matches!(error, ObserveError::Unanswered { .. }), "{error}");
+    // An upgrade to another function of the same name is found out.
+    let other =
+        answering(calculateTVLsCall::SELECTOR, &totalSupplyCall::abi_encode_returns(&ether(1)));
+    call("anvil_setCode", json!([manager, other])).await;
+    call("anvil_mine", json!(["0x1"])).await;
+    let error = list.ask(&nodes, Some(3)).await.unwrap_err().to_string();
+    assert!(error.contains("is not what the function returns"), "{error}");
 }
 
 /// Hands everything on to a node, and changes what comes back.
@@ -181,8 +265,21 @@ fn a_list_that_makes_no_sense_is_refused() {
         (call("f(uint256)", "[]"), "takes 1 arguments, 0 are given"),
         (call("f(uint256)", "[\"eleven\"]"), "is no uint256"),
         ("chain_id = 1\nsurprise = 2".to_owned(), "TOML"),
+        (
+            call("f()", "[]") + &call("f()", "[]").replace("chain_id = 1", ""),
+            "two entries have this name",
+        ),
     ] {
         let error = Observations::parse(&text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn the_lists_that_are_shipped_make_sense() {
+    for name in ["puffer", "renzo"] {
+        let list = Observations::parse(Observations::shipped(name).unwrap()).unwrap();
+        assert_eq!(list.chain_id, 1);
+    }
+    assert!(Observations::shipped("renzo.toml").is_none());
 }

@@ -364,16 +364,11 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
     async fn facts_of(&self, headers: &[Header]) -> Result<Vec<Fact>, IngestError<K::Error>> {
         let Some(last) = headers.last() else { return Ok(Vec::new()) };
         let to = last.block.number;
-        let (mut filter, mut asked) = self.fetch.filter(to);
-        let mut facts = Vec::new();
-        loop {
-            if !filter.is_empty() {
-                facts.extend(self.filtered_facts(headers, &filter).await?);
-            }
-            let before = asked;
-            filter = self.fetch.news(&mut asked, to);
-            if asked <= before {
-                break;
+        let (filter, mut asked) = self.fetch.filter(to);
+        let mut facts = self.filtered_facts(headers, &filter).await?;
+        while let Some(news) = self.fetch.news(&mut asked, to) {
+            if !news.is_empty() {
+                facts.extend(self.filtered_facts(headers, &news).await?);
             }
         }
         if let Some(beacon) = &self.fetch.beacon {

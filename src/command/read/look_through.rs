@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::policy::Policy;
 use super::sheet::{Format, Sheet, name};
 use super::show::{Card, heading, rating_line};
-use super::text::{amount, blocks_as_time, own_name, percent, recipient, strategy, text, word};
+use super::text::{amount, blocks_as_time, percent, recipient, strategy, text, word};
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
 use crate::command::failure::Failure;
@@ -214,7 +214,7 @@ fn table(parts: &[Part], by: By) -> Sheet {
                 } else {
                     By::Operator.title(node)
                 },
-                own_name(&profile["untrustedMetadataUri"]).unwrap_or_default(),
+                text(&node["operator"]["untrustedName"]),
                 text(&node["operator"]["rating"]["label"]),
                 profile["allocationDelayBlocks"].as_u64().map_or_else(String::new, blocks_as_time),
                 if can_slash { By::Set.title(node) } else { String::new() },

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::sheet::{Sheet, name};
 use super::text::{
-    blocks_as_time, grades, group, main_driver, outlook, own_name, percent, percent_of_million,
-    text,
+    blocks_as_time, grades, group, main_driver, outlook, percent, percent_of_million, text,
 };
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
@@ -161,15 +160,13 @@ fn table(data: &Value) -> Sheet {
     ]);
     for node in data["entities"]["nodes"].as_array().into_iter().flatten() {
         let rating = &node["rating"];
-        let uri = &node["profile"]["untrustedMetadataUri"];
-        let uri = if uri.is_null() { &node["avsProfile"]["untrustedMetadataUri"] } else { uri };
         let is_rated = !rating["grade"].is_null();
         sheet.row([
             name(&text(&node["slug"])),
             if rating.is_null() { "–".to_owned() } else { text(&rating["label"]) },
             percent(&rating["expectedLossPpt"]),
             if is_rated { outlook(rating) } else { "–".to_owned() },
-            own_name(uri).unwrap_or_default(),
+            text(&node["untrustedName"]),
             grades(&rating["interval"]),
             text(&node["ratingBefore"]["label"]),
             match node["profile"]["allocationDelayBlocks"].as_u64() {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::sheet::Format;
 use super::sheet::Sheet;
 use super::text::{
-    amount, block, blocks_as_time, cause, concerns, group, outlook, own_name, percent,
-    percent_of_million, recipient, short, strategy, text, time, word,
+    amount, block, blocks_as_time, cause, concerns, group, outlook, percent, percent_of_million,
+    recipient, short, strategy, text, time, word,
 };
 use super::{ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
@@ -57,10 +57,13 @@ impl Card {
 
 /// Slug, and what it calls itself.
 pub(super) fn heading(entity: &Value) -> String {
-    let uri = [&entity["profile"], &entity["avsProfile"]];
-    let own = uri.iter().find_map(|profile| own_name(&profile["untrustedMetadataUri"]));
-    let own = own.map_or_else(String::new, |own| format!("  calls itself “{own}”"));
-    format!("{}{own}", text(&entity["slug"]))
+    let slug = text(&entity["slug"]);
+    match text(&entity["untrustedName"]) {
+        own if own.is_empty() => slug,
+        // A set's name is that of its AVS.
+        own if entity["kind"] == "OPERATOR_SET" => format!("{slug}  of what calls itself “{own}”"),
+        own => format!("{slug}  calls itself “{own}”"),
+    }
 }
 
 /// Label, expected loss, interval; or why there is none.

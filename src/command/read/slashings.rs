@@ -5,9 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::sheet::{Sheet, name};
-use super::text::{
-    amount, block, blocks_as_time, own_name, percent_of_wad, recipient, strategy, text, time,
-};
+use super::text::{amount, block, blocks_as_time, percent_of_wad, recipient, strategy, text, time};
 use super::{CsvArgs, ReadArgs, Shown};
 use crate::command::database::DatabaseArgs;
 
@@ -87,7 +85,7 @@ fn table(data: &Value) -> Sheet {
             text(&operator["rating"]["label"]),
             taken(slash),
             recipient(&slash["redistributionRecipient"], &slash["avsAddress"]),
-            own_name(&operator["profile"]["untrustedMetadataUri"]).unwrap_or_default(),
+            text(&operator["untrustedName"]),
             match set["slug"].as_str() {
                 Some(slug) => name(slug),
                 None => {

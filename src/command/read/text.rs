@@ -184,27 +184,6 @@ pub(super) fn strategy(value: &Value) -> String {
     }
 }
 
-/// What an entity calls itself, where its metadata URI says so without being fetched.
-pub(super) fn own_name(uri: &Value) -> Option<String> {
-    let uri = uri.as_str()?.strip_prefix("data:")?;
-    let (kind, name) = uri.split_once(',')?;
-    if !matches!(kind, "" | "text/plain" | "text/plain;charset=utf-8") || name.is_empty() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    let mut rest = name.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    let name: String = String::from_utf8(bytes).ok()?.chars().take(80).collect();
-    Some(clean(&name))
-}
-
 /// A loss block in words: its class, and what it concerns.
 pub(crate) fn cause(block: &Value) -> String {
     let block = text(block);
@@ -261,8 +240,6 @@ mod tests {
         assert_eq!(json, "{\"a\":\"\\u009b1m \\udb40\\udc41\"}\n");
         let read: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read["a"], "\u{9b}1m \u{e0041}");
-        assert_eq!(own_name(&json!("data:,Heron%1b%5B2J")).unwrap(), r"Heron\u{1b}[2J");
-        assert_eq!(own_name(&json!("https://heron.example")), None);
     }
 
     #[test]
