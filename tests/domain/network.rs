@@ -103,9 +103,7 @@ fn chain(events: Vec<Event>, said: &[Event]) -> ChainState {
     for (log_index, event) in (0..).zip(events) {
         let block = BlockRef { number: 10, timestamp: NOW, ..BlockRef::default() };
         let (tx_hash, emitter) = (B256::ZERO, Address::ZERO);
-        state
-            .apply(&Fact { chain_id: CHAIN, block, tx_hash, log_index, emitter, event })
-            .unwrap();
+        state.apply(&Fact { chain_id: CHAIN, block, tx_hash, log_index, emitter, event }).unwrap();
     }
     let mut chain = state.chains.remove(&CHAIN).unwrap();
     let appointed = AdministratorAppointment { administrator: KEYS[0], effective_block: 1 };

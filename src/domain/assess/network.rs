@@ -217,11 +217,12 @@ impl Assessor<'_> {
     /// What stake secures beside operator sets.
     fn elsewhere(&self, stakes: &Stakes) -> Vec<Uncovered> {
         let reason = NotCovered::ProfitUnknown;
-        let has_set: BTreeSet<AvsId> =
-            self.chain.operator_sets.keys().map(|set| set.avs).collect();
-        let legacy = self.chain.avss.iter().filter(|(id, avs)| {
-            avs.directory_operators > 0 && !has_set.contains(id)
-        });
+        let has_set: BTreeSet<AvsId> = self.chain.operator_sets.keys().map(|set| set.avs).collect();
+        let legacy = self
+            .chain
+            .avss
+            .iter()
+            .filter(|(id, avs)| avs.directory_operators > 0 && !has_set.contains(id));
         let mut found: Vec<Uncovered> = legacy
             .map(|(id, _)| Uncovered {
                 service: UncoveredService::Avs(*id),
