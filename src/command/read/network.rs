@@ -72,10 +72,8 @@ fn tell(network: &Value) -> String {
 
 /// γ as a percentage, and whether it is exact.
 fn slack(found: &Value) -> String {
-    let slack = found["slackPpt"].as_str().unwrap_or_default();
-    let (sign, digits) = slack.strip_prefix('-').map_or(("", slack), |digits| ("−", digits));
     let how = if found["isSlackExact"] == json!(true) { "exact" } else { "at least" };
-    format!("{sign}{} ({how})", percent(&json!(digits)))
+    format!("{} ({how})", percent(&found["slackPpt"]))
 }
 
 fn sets(covered: &Value) -> Option<String> {
