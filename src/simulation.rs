@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use assay_domain::assess::When;
+use assay_domain::assess::network::{RestakingNetwork, restaking_network};
 use assay_domain::assess::positions::{Subject, book};
 use assay_domain::canonical::CanonicalHead;
 use assay_domain::decimal::Ppt;
@@ -18,8 +19,8 @@ use assay_domain::scenario::{Baseline, Effect, Scenario, ScenarioError, apply, e
 use assay_domain::state::ChainState;
 use assay_domain::{BlockRef, ChainId, Fact, RatedEntity};
 use assay_graphql::{
-    BoxFuture, FoundFrontier, FoundPoint, FrontierQuestion, Moment, Simulated, SimulationError,
-    Simulator,
+    BoxFuture, FoundFrontier, FoundNetwork, FoundPoint, FrontierQuestion, Moment, Simulated,
+    SimulationError, Simulator,
 };
 use tokio::sync::{Mutex, Semaphore};
 
@@ -62,6 +63,7 @@ struct Stage {
     methodology: Arc<Methodology>,
     results: VecDeque<(Scenario, Arc<Vec<Effect>>)>,
     frontiers: VecDeque<(FrontierQuestion, Arc<FoundFrontier>)>,
+    network: Option<Arc<RestakingNetwork>>,
 }
 
 /// Nobody is told of anything: only the state is wanted.
@@ -121,6 +123,11 @@ impl Simulator for LogSimulator {
         let inner = self.0.clone();
         self.under_way(async move { inner.frontier(moment, asked).await })
     }
+
+    fn network(&self, moment: Moment) -> BoxFuture<'static, Result<FoundNetwork, SimulationError>> {
+        let inner = self.0.clone();
+        self.under_way(async move { inner.network(moment).await })
+    }
 }
 
 impl Inner {
@@ -148,6 +155,14 @@ impl Inner {
         let found = stage.frontier(asked).await;
         keep(&mut states, stage);
         found
+    }
+
+    async fn network(&self, moment: Moment) -> Result<FoundNetwork, SimulationError> {
+        let mut states = self.states.lock().await;
+        let mut stage = self.stage(&mut states, moment).await?;
+        let (chain_id, found) = (stage.chain_id, stage.network().await);
+        keep(&mut states, stage);
+        Ok((chain_id, found?))
     }
 
     /// The stage at a moment, taken from those kept or made anew.
@@ -212,6 +227,7 @@ impl Inner {
             methodology,
             results: VecDeque::new(),
             frontiers: VecDeque::new(),
+            network: None,
         })
     }
 }
@@ -235,6 +251,19 @@ impl Stage {
         let found = Arc::new(solved.map_err(SimulationError::Refused)?);
         self.frontiers.push_front((asked, found.clone()));
         self.frontiers.truncate(RESULTS_MAX);
+        Ok(found)
+    }
+
+    async fn network(&mut self) -> Result<Arc<RestakingNetwork>, SimulationError> {
+        if let Some(found) = &self.network {
+            return Ok(found.clone());
+        }
+        let (chain, methodology) = (self.chain.clone(), self.methodology.clone());
+        let building = tokio::task::spawn_blocking(move || {
+            restaking_network(&chain, When::newest(&chain), &methodology)
+        });
+        let found = Arc::new(building.await.map_err(|_| SimulationError::Unavailable)?);
+        self.network = Some(found.clone());
         Ok(found)
     }
 

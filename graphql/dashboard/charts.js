@@ -137,9 +137,10 @@ export function waterfall(blocks, names) {
   const span = Math.max(1, blocks.reduce(([sum, most], block) => [sum + block.points, Math.max(most, sum + block.points)], [0, 0])[1]);
   let sum = 0;
   const shown = blocks.filter((block) => block.points !== 0);
-  const small = shown.filter((block) => block.class !== "cap").slice(BLOCKS_MAX);
+  const isCause = (block) => block.class !== "cap" && block.class !== "reserve";
+  const small = shown.filter(isCause).slice(BLOCKS_MAX);
   const rest = small.length > 1 && { rest: small.length, points: small.reduce((all, block) => all + block.points, 0) };
-  const drawn = rest ? [...shown.filter((block) => block.class !== "cap" && !small.includes(block)), rest, ...shown.filter((block) => block.class === "cap")] : shown;
+  const drawn = rest ? [...shown.filter((block) => isCause(block) && !small.includes(block)), rest, ...shown.filter((block) => !isCause(block))] : shown;
   const rows = [...drawn, null].map((block) => {
     const from = block ? sum : 0;
     const points = block ? block.points : total;

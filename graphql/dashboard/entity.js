@@ -134,7 +134,7 @@ function distribution({ rating }, names) {
 function why(entity, names) {
   const { rating } = entity;
   if (!rating?.grade || !rating.attribution.length) return null;
-  const blocks = [...rating.attribution].sort((a, b) => (a.class === "cap") - (b.class === "cap") || b.points - a.points);
+  const blocks = [...rating.attribution].sort((a, b) => (a.class === "cap") - (b.class === "cap") || (a.class === "reserve") - (b.class === "reserve") || b.points - a.points);
   const main = mainDriver(rating.attribution);
   const { label, subject } = blockName(main, names);
   const sentence = ["Score ", figure(rating.score, rating.score), ` is the sum of ${blocks.length} parts; the largest is ${label === "Ceiling" ? `the ceiling “${subject}”` : inSentence(label)}, `, figure(main.points, `${main.points} points`), ". Lower is safer; a notch is 1\u202f000.", blocks.some((block) => block.points === 0) && " Parts that add nothing are in the table."];

@@ -120,7 +120,7 @@ export function mainDriver(attribution) {
 const CLASSES = {
   C1: "Signing fault", C1w: "Signing fault, all sets", C2: "Liveness slash", C3: "Slasher logic",
   C4: "Slashing authority", C5: "Corruption that pays", C6: "Base layer", C7: "Platform contracts",
-  C8: "LRT contracts",
+  C8: "LRT contracts", reserve: "First-loss reserve",
 };
 
 const CEILINGS = {

@@ -21,6 +21,9 @@ const FIXED = `query Stress($asOf: AsOf, $chainId: ChainId) {
   stress(asOf: $asOf, chainId: $chainId) { version hash chainId scenarios { name title downgraded
     effects(first: 3) { totalCount nodes { ...Effect } }
     tokens: effects(first: 20, kind: [LRT]) { totalCount nodes { ...Effect } } } }
+  network(asOf: $asOf, chainId: $chainId) { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason stakeWei coveredStakeWei coveredCount uncoveredCount
+    covered { slug avsAddress operatorSetId profitWei thresholdPpt isThresholdAssumed stakeWei slackPpt isSlackExact }
+    uncovered { slug avsAddress operatorSetId stakeWei reason } }
 }
 ${EFFECT}`;
 
@@ -82,7 +85,7 @@ export async function load({ ask, asOf, at, parameters, here, go, status }) {
     isFixed
       ? [h("h2", null, "The fixed scenarios"),
         h("p", { class: "soft" }, `Version ${data.stress.version}: the same for everyone, at every position. `, h("span", { class: "mono wrap" }, data.stress.hash)),
-        overview(played, here)]
+        overview(played, here), together(data.network, choices.data.sets.nodes)]
       : played.map((one) => h("section", null,
         h("div", { class: "head" }, h("h2", null, shocks ? "If that happened" : `If ${one.title}`), h("a", { href: here({ slash: null, take: null, bug: null, exits: null, scenario: null }) }, "All fixed scenarios")),
         result(one),
@@ -142,6 +145,27 @@ function overview(scenarios, here) {
       return found ? [grade(found.gradeBefore), " → ", grade(found.gradeAfter), found.lostPpt !== "0" && found.lostPpt != null && [" ", figure(found.lostPpt, percent(found.lostPpt))]] : h("span", { class: "none" }, "as before");
     }, "fixed"]),
   ], scenarios);
+}
+
+/** The restaking network: what it would take that one shock makes further attacks pay. */
+function together(network, sets) {
+  const slack = (one) => (one.slackPpt == null ? h("span", { class: "none" }, "unknown") : [!one.isSlackExact && "at least ", figure(one.slackPpt, percent(one.slackPpt))]);
+  const known = new Map(sets.map((one) => [one.slug, one]));
+  const service = (one) => one.avsAddress === null ? "Ethereum’s consensus"
+    : known.has(one.slug) ? linked(known.get(one.slug)) : `${short(one.avsAddress)}${one.operatorSetId === null ? "" : ` · set ${one.operatorSetId}`}`;
+  const { covered, uncovered } = network;
+  return h("section", null, h("h2", null, "If an attack paid"),
+    h("p", null, "The stake that an attack needs is above what it would gain by a slack of ", slack(network), ": ", figure(network.coveredCount, grouped(network.coveredCount)), " operator sets with ", figure(network.coveredStakeWei, ether(network.coveredStakeWei)), " of ", figure(network.stakeWei, ether(network.stakeWei)), " have an attested gain, ", figure(network.uncoveredCount, grouped(network.uncoveredCount)), " services have none. The worst year of a thousand takes ", network.shockPpt === null ? "an unknown share" : figure(network.shockPpt, percent(network.shockPpt)), " of the stake; ",
+      network.unboundedReason ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : ["with all attacks that this makes pay, less than ", figure(network.lossBoundPpt, percent(network.lossBoundPpt)), " is lost."]),
+    covered.length > 0 && table("Sets whose corruption has an attested gain", [
+      ["Set", service, "name"], ["Slack", slack, "number"],
+      ["Stake", (one) => figure(one.stakeWei, ether(one.stakeWei)), "number"],
+      ["Gain", (one) => figure(one.profitWei, ether(one.profitWei)), "number"],
+      ["An attack takes", (one) => [figure(one.thresholdPpt, percent(one.thresholdPpt)), one.isThresholdAssumed && " (assumed)"], "number"],
+    ], covered),
+    uncovered.length > 0 && h("details", null, h("summary", null, "What is not covered"), table("Services without an attested gain", [
+      ["Service", service, "name"], ["Stake", (one) => figure(one.stakeWei, ether(one.stakeWei)), "number"], ["Why", (one) => one.reason],
+    ], uncovered)));
 }
 
 function result(scenario) {

@@ -6,23 +6,23 @@ use serde::Deserialize;
 use crate::error::ApiError;
 use crate::scalar::BigInt;
 
-/// One block of losses, or a cap. The points of all of them add up to the rating's score, and
-/// the expected losses to its expected loss.
+/// One block of losses, a reserve that bears the first of them, or a cap. The points of all of them
+/// add up to the rating's score, and the expected losses to its expected loss.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 pub(crate) struct LossBlock {
     /// Which block: the class and what it concerns.
     pub block: String,
-    /// The cause class of the methodology, C1 to C8, or CAP.
+    /// The cause class of the methodology, C1 to C8, reserve or cap.
     pub class: String,
-    /// Probability that it happens within a year, 1e-12. Null for a cap.
+    /// Probability that it happens within a year, 1e-12. Null for a reserve or cap.
     pub hazard_ppt: Option<BigInt>,
-    /// Share of the exposure lost when it happens, 1e-12. Null for a cap.
+    /// Share of the exposure lost when it happens, 1e-12. Null for a reserve or cap.
     pub severity_ppt: Option<BigInt>,
-    /// Share of the whole that is exposed to it, 1e-12. Null for a cap.
+    /// Share of the whole that is exposed to it, 1e-12. Null for a reserve or cap.
     pub exposure_ppt: Option<BigInt>,
-    /// Expected yearly loss, 1e-12 of the whole.
+    /// Expected yearly loss, 1e-12 of the whole; below zero what a reserve bears.
     pub expected_loss_ppt: BigInt,
-    /// Milli-notches of the score that are due to it.
+    /// Milli-notches of the score that are due to it; below zero what a reserve takes off.
     pub points: i32,
     /// What the figures rest on: the log, an attestation or a prior.
     pub provenance: Option<String>,

@@ -109,8 +109,13 @@ pub const SHOCKS_MAX: usize = 20;
 pub const FRONTIER_POINTS_MAX: u16 = 41;
 
 /// Fields that compute something, with their points beside those of what they hold.
-const DEAR_FIELDS: [(&str, u64); 4] =
-    [("lossDistribution", 40), ("stress", 1_000), ("whatIf", 500), ("frontier", 1_000)];
+const DEAR_FIELDS: [(&str, u64); 5] = [
+    ("lossDistribution", 40),
+    ("stress", 1_000),
+    ("whatIf", 500),
+    ("frontier", 1_000),
+    ("network", 500),
+];
 
 /// A document that may be run.
 #[derive(Debug)]

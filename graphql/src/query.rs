@@ -9,6 +9,7 @@ use crate::error::ApiError;
 use crate::frontier::{self, Frontier};
 use crate::id::NodeId;
 use crate::leaderboard::{Entities, EntityFilter, EntityOrder, EntityWhere};
+use crate::network::{self, RestakingNetwork};
 use crate::operator::{OperatorShares, OperatorSharesWhere, Shares, SharesFilter};
 use crate::page::{Page, PageArgs, Parent, page, root_scope};
 use crate::publication::{Publication, PublicationFilter, PublicationWhere, Publications};
@@ -303,6 +304,18 @@ impl Query {
     ) -> Result<StressTest, ApiError> {
         let scope = Scope::resolve(ctx, as_of).await?;
         stress::own(ctx, scope, chain_id, shocks).await
+    }
+
+    /// The restaking network of a chain: how far the stake behind its operator sets is above what
+    /// corrupting them would gain, and how far a shock can spread.
+    async fn network(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The chain, where the log has several.")] chain_id: Option<ChainId>,
+        as_of: Option<AsOf>,
+    ) -> Result<RestakingNetwork, ApiError> {
+        let scope = Scope::resolve(ctx, as_of).await?;
+        network::network(ctx, scope, chain_id).await
     }
 
     /// The least tail risk for each reward that an operator or a liquid restaking token can earn

@@ -20,6 +20,7 @@ use crate::entity::{EntityKind, EntityName, RatedEntity};
 use crate::error::ApiError;
 use crate::frontier::{FoundFrontier, FrontierQuestion};
 use crate::limit::{PAGE_DEFAULT, PAGE_MAX, SHOCKS_MAX};
+use crate::network::FoundNetwork;
 use crate::scalar::{Address, BigInt, Bytes32, ChainId, Grade};
 use crate::scope::Scope;
 use crate::session::Session;
@@ -39,6 +40,9 @@ pub trait Simulator: std::fmt::Debug + Send + Sync {
         moment: Moment,
         asked: FrontierQuestion,
     ) -> BoxFuture<'static, Result<Arc<FoundFrontier>, SimulationError>>;
+
+    /// The restaking network at a moment.
+    fn network(&self, moment: Moment) -> BoxFuture<'static, Result<FoundNetwork, SimulationError>>;
 }
 
 /// The state that is asked about.

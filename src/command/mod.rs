@@ -75,6 +75,8 @@ enum Command {
     Compare(read::CompareArgs),
     /// Who holds a token's assets and who can slash them; exit code 8 if a policy is broken.
     LookThrough(read::LookThroughArgs),
+    /// How far stake is above what attacks would gain, and how far a shock can spread.
+    Network(read::NetworkArgs),
     /// Who was slashed, of what, and how long it is still there.
     Slashings(read::SlashingsArgs),
     /// What is new, as JSON lines; resumes with --after.
@@ -195,6 +197,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Diff(diff) => read::diff(&args.database, diff).await,
         Command::Compare(compare) => read::compare(&args.database, compare).await,
         Command::LookThrough(token) => read::look_through(&args.database, token).await,
+        Command::Network(network) => read::network(&args.database, network).await,
         Command::Slashings(slashings) => read::slashings(&args.database, slashings).await,
         Command::Watch(watch) => read::watch(&args.database, watch).await,
         Command::Export(export) => read::export(&args.database, export).await,

@@ -15,6 +15,7 @@ use crate::cap::{Cap, CapReason, capped};
 use crate::decimal::Ppt;
 use crate::grade::{ExpectedLossPpt, Grade, MilliNotch, RatingScale};
 use crate::loss_block::{LossBlock, LossClass, LossProfile, Provenance};
+use crate::lrt::FirstLoss;
 
 /// Splits `total` by weight: floors first, then one each to the largest remainders, ties by
 /// position.
@@ -62,6 +63,21 @@ pub struct BlockLine {
     pub provenance: Provenance,
 }
 
+/// What a first-loss reserve takes off the score.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
+)]
+pub struct ReserveLine {
+    /// The reserve, bp of the net asset value.
+    pub bp: u16,
+    /// The part of the blocks' expected losses that it bears.
+    pub expected_loss: ExpectedLossPpt,
+    /// Thousandths of a notch that it takes off.
+    pub points: u16,
+    /// Who vouches for it.
+    pub provenance: Provenance,
+}
+
 /// What a cap adds to the score.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
@@ -75,12 +91,13 @@ pub struct CapLine {
     pub points: u16,
 }
 
-/// A score and its lines. They add up: `score` is the sum of all points.
+/// A score and its lines. They add up: `score` is the sum of all points, less what a reserve takes
+/// off; `expected_loss` that of the blocks, less what it bears.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
 )]
 pub struct Attribution {
-    /// Sum of the blocks' expected losses.
+    /// What is expected to be lost, by holders where a reserve bears the first loss.
     pub expected_loss: ExpectedLossPpt,
     /// Grade of the expected loss alone.
     pub model_grade: Grade,
@@ -90,8 +107,10 @@ pub struct Attribution {
     pub grade: Grade,
     /// Score after caps: at least the knot of every ceiling.
     pub score: MilliNotch,
-    /// One line per block, by id.
+    /// One line per block, by id, before any reserve.
     pub blocks: Vec<BlockLine>,
+    /// The reserve that bears the first of it.
+    pub reserve: Option<ReserveLine>,
     /// One line per cap, the mildest first.
     pub caps: Vec<CapLine>,
 }
@@ -100,14 +119,34 @@ impl Attribution {
     /// Explains a profile under caps.
     #[must_use]
     pub fn of(profile: &LossProfile, caps: &[Cap], scale: &RatingScale) -> Self {
+        Self::after(None, profile, caps, scale)
+    }
+
+    /// Explains the profile of what a reserve leaves, where there is one that bears anything.
+    #[must_use]
+    pub fn after(
+        reserve: Option<&FirstLoss>,
+        profile: &LossProfile,
+        caps: &[Cap],
+        scale: &RatingScale,
+    ) -> Self {
         let expected_loss = profile.expected_loss();
         let model_grade = scale.grade(expected_loss);
         let model_score = scale.milli_notch(expected_loss);
-        let blocks = block_lines(profile.blocks(), model_score);
+        let reserve = reserve.filter(|reserve| reserve.borne > ExpectedLossPpt::ZERO);
+        let gross = reserve.map_or(profile, |reserve| &reserve.gross);
+        let blocks = block_lines(gross.blocks(), scale.milli_notch(gross.expected_loss()));
 
         let explained = blocks.iter().fold(0_u16, |sum, line| sum.saturating_add(line.points));
+        let reserve = reserve.map(|reserve| ReserveLine {
+            bp: reserve.bp,
+            expected_loss: reserve.borne,
+            points: explained.saturating_sub(model_score.0),
+            provenance: Provenance::Attested(reserve.level),
+        });
         let caps: BTreeSet<Cap> = caps.iter().copied().collect();
-        let mut score = explained;
+        let taken_off = reserve.as_ref().map_or(0, |reserve| reserve.points);
+        let mut score = explained.saturating_sub(taken_off);
         let mut lines = Vec::new();
         for cap in &caps {
             let points = cap.ceiling.knot().0.saturating_sub(score);
@@ -122,6 +161,7 @@ impl Attribution {
             grade: capped(model_grade, &caps),
             score: MilliNotch(score),
             blocks,
+            reserve,
             caps: lines,
         }
     }

@@ -11,7 +11,7 @@ use crate::assess::When;
 use crate::attestation::{Claim, SlasherKind, Topic};
 use crate::decimal::{Atto, Ppt};
 use crate::hazard::Slack;
-use crate::id::{OperatorId, OperatorSetId};
+use crate::id::{OperatorId, OperatorSetId, StrategyId};
 use crate::methodology::Methodology;
 use crate::mitigation::{
     Claim as Credit, Covariates, Mitigant, OperatorClass, Standing, VerificationLevel,
@@ -264,25 +264,34 @@ impl<'a> Evidence<'a> {
         Some(Alpha { least: values().min()?, most: values().max()? })
     }
 
-    /// γ = α·U/π − 1, with the largest profit and the smallest threshold that anybody states.
-    fn slack(
-        &self,
-        set: OperatorSetId,
-        alpha: Option<Alpha>,
-    ) -> (Option<Slack>, Option<VerificationLevel>) {
+    /// π, wei: the largest profit that anybody states, and the least level of the third parties
+    /// among them.
+    #[must_use]
+    pub fn profit(&self, set: OperatorSetId) -> Option<(U256, Option<VerificationLevel>)> {
         let claims = self.about_set(set, 5);
         let profit = |current: &Current<'_>| match current.claim {
             Claim::ProfitFromCorruption { wei, .. } => Some(*wei),
             _ => None,
         };
         let level = claims.iter().filter(|current| current.is_verified).map(|c| c.level).min();
+        Some((claims.iter().filter_map(profit).max()?, level))
+    }
+
+    /// The smallest α that anybody states, if a third party states one.
+    #[must_use]
+    pub fn threshold(&self, set: OperatorSetId) -> Option<Ppt> {
+        self.alpha(set).map(|alpha| alpha.least)
+    }
+
+    /// γ = α·U/π − 1, with the largest profit and the smallest threshold that anybody states.
+    fn slack(
+        &self,
+        set: OperatorSetId,
+        alpha: Option<Alpha>,
+    ) -> (Option<Slack>, Option<VerificationLevel>) {
         let alpha = alpha.map_or(self.methodology.corruption.default_alpha, |alpha| alpha.least);
-        let slack = claims
-            .iter()
-            .filter_map(profit)
-            .max()
-            .zip(self.stake_at_risk(set))
-            .and_then(|(profit, stake)| slack(alpha, stake, profit));
+        let Some((profit, level)) = self.profit(set) else { return (None, None) };
+        let slack = self.stake_at_risk(set).and_then(|stake| slack(alpha, stake, profit));
         // A party's own word counts where it is worse than not knowing.
         let parameters = &self.methodology.corruption;
         let rate = |slack| crate::hazard::corruption_rate(slack, parameters);
@@ -296,10 +305,18 @@ impl<'a> Evidence<'a> {
     /// whichever is less. What has no price does not count. `None`: no stake of known value.
     #[must_use]
     pub fn stake_at_risk(&self, set: OperatorSetId) -> Option<U256> {
-        let found = self.chain.operator_sets.get(&set)?;
+        let stakes = self.stakes_at_risk(set);
+        let total = stakes.iter().fold(U256::ZERO, |sum, (_, _, wei)| sum.saturating_add(*wei));
+        (!total.is_zero()).then_some(total)
+    }
+
+    /// The same by operator and strategy, what is nothing left out. Who deregistered is leaving.
+    #[must_use]
+    pub fn stakes_at_risk(&self, set: OperatorSetId) -> Vec<(OperatorId, StrategyId, U256)> {
+        let Some(found) = self.chain.operator_sets.get(&set) else { return Vec::new() };
         let soon = self.when.block.saturating_add(self.methodology.clock.exit_window_blocks);
-        let mut total = U256::ZERO;
-        for operator in found.members.keys().filter(|id| found.can_slash(**id, self.when.block)) {
+        let mut stakes = Vec::new();
+        for operator in found.members.keys().filter(|id| found.can_slash(**id, soon)) {
             let Some(known) = self.chain.operators.get(operator) else { continue };
             for strategy in &found.strategies {
                 let allocation = self.chain.allocations.get(&(*operator, set, *strategy));
@@ -313,10 +330,12 @@ impl<'a> Evidence<'a> {
                 let max = known.max_magnitude(*strategy);
                 let slashable = slashable_shares(shares, U256::ZERO, magnitude, max);
                 let value = slashable.and_then(|shares| mul_wad_floor(shares, price));
-                total = total.saturating_add(value.unwrap_or_default());
+                if let Some(wei) = value.filter(|wei| !wei.is_zero()) {
+                    stakes.push((*operator, *strategy, wei));
+                }
             }
         }
-        (!total.is_zero()).then_some(total)
+        stakes
     }
 
     /// Whether third parties vouch for a ruleset of the set.
@@ -398,7 +417,7 @@ impl<'a> Evidence<'a> {
     }
 
     fn sets_served(&self, operator: OperatorId) -> u32 {
-        let first = (operator, FIRST_SET, crate::id::StrategyId(Address::ZERO));
+        let first = (operator, FIRST_SET, StrategyId(Address::ZERO));
         let mut last = None;
         let mut count: u32 = 0;
         for ((who, set, _), allocation) in self.chain.allocations.range(first..) {

@@ -122,7 +122,7 @@ impl Reserve {
 }
 
 /// What bears a token's losses before its holders do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
 pub struct FirstLoss {
     /// Wei of ether set aside.
     pub wei: U256,
@@ -132,6 +132,8 @@ pub struct FirstLoss {
     pub level: VerificationLevel,
     /// The expected loss of a year that it bears.
     pub borne: ExpectedLossPpt,
+    /// The loss blocks before it; its part of each is in the rated profile.
+    pub gross: LossProfile,
 }
 
 /// How fast a token turns into ether. A scale of its own, never part of the expected loss.
@@ -266,7 +268,7 @@ impl LrtOpinion {
     /// Whether the worst year in a thousand takes more than half of what a reserve leaves.
     #[must_use]
     pub fn has_heavy_tail(&self, profile: &LossProfile, methodology: &Methodology) -> bool {
-        let reserve = self.first_loss.map_or(0, |first_loss| first_loss.bp);
+        let reserve = self.first_loss.as_ref().map_or(0, |first_loss| first_loss.bp);
         let model = loss_model(profile, Some(self.run), methodology);
         model.is_ok_and(|model| {
             let left = model.distribution().after(reserve);

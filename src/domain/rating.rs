@@ -207,7 +207,7 @@ impl Standing {
         let mut caps = with_coverage_cap(&opinion.caps, &opinion.profile, methodology);
         let tail = opinion.lrt.as_ref().and_then(|lrt| {
             let model = loss_model(&opinion.profile, Some(lrt.run), methodology);
-            let reserve = lrt.first_loss.map_or(0, |first_loss| first_loss.bp);
+            let reserve = lrt.first_loss.as_ref().map_or(0, |first_loss| first_loss.bp);
             Some(Tail::of(&model.ok()?, reserve))
         });
         if tail.as_ref().is_some_and(|tail| tail.shortfall_999() > Ppt(Ppt::ONE.0 / 2)) {
@@ -216,7 +216,8 @@ impl Standing {
         if held == Grade::D {
             caps.extend(Cap::of(CapReason::DefaultEvent, methodology));
         }
-        let attribution = Attribution::of(&opinion.profile, &caps, &methodology.scale);
+        let reserve = opinion.lrt.as_ref().and_then(|lrt| lrt.first_loss.as_ref());
+        let attribution = Attribution::after(reserve, &opinion.profile, &caps, &methodology.scale);
         let grade = capped(held, &caps);
         let outlook = self.look_ahead(grade, assessed, methodology);
         self.watch(assessed, methodology);

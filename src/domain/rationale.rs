@@ -148,12 +148,13 @@ fn headline(
 
 fn drivers(attribution: &Attribution) -> Vec<String> {
     let mut lines: Vec<&BlockLine> = attribution.blocks.iter().collect();
+    let all = lines.iter().fold(0_u64, |sum, line| sum.saturating_add(line.expected_loss.0));
     lines.sort_by(|a, b| b.expected_loss.cmp(&a.expected_loss).then_with(|| a.id.cmp(&b.id)));
     let mut sentences: Vec<String> = lines
         .iter()
         .take(DRIVERS_MAX)
         .filter(|line| line.expected_loss > ExpectedLossPpt::ZERO)
-        .map(|line| driver_sentence(line, attribution))
+        .map(|line| driver_sentence(line, attribution, all))
         .collect();
     let others = lines.iter().skip(DRIVERS_MAX);
     let (count, points) = others.fold((0_u32, 0_u16), |(count, points), line| {
@@ -162,6 +163,15 @@ fn drivers(attribution: &Attribution) -> Vec<String> {
     if count > 0 {
         sentences.push(format!("The other {count} causes add {points} points."));
     }
+    sentences.extend(attribution.reserve.as_ref().map(|reserve| {
+        format!(
+            "A reserve of {} % of its value that bears the first loss takes off {} points and {} % \
+             of expected loss.",
+            percent(u64::from(reserve.bp).saturating_mul(PPT_PER_BP)),
+            reserve.points,
+            percent(reserve.expected_loss.0),
+        )
+    }));
     let binding = attribution.caps.iter().filter(|cap| cap.points > 0);
     sentences.extend(binding.map(|cap| {
         let reason = cap_text(cap.reason);
@@ -170,12 +180,8 @@ fn drivers(attribution: &Attribution) -> Vec<String> {
     sentences
 }
 
-fn driver_sentence(line: &BlockLine, attribution: &Attribution) -> String {
-    let share = mul_div_half_even(
-        line.expected_loss.0.into(),
-        Ppt::ONE.0.into(),
-        attribution.expected_loss.0.into(),
-    );
+fn driver_sentence(line: &BlockLine, attribution: &Attribution, all: u64) -> String {
+    let share = mul_div_half_even(line.expected_loss.0.into(), Ppt::ONE.0.into(), all.into());
     format!(
         "{}: {} of {} points, expected loss {} %, {} % of all.",
         what(line.class, &line.id),

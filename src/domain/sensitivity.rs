@@ -206,9 +206,13 @@ pub struct Threshold {
     pub worse: Option<(Grade, ExpectedLossPpt)>,
 }
 
-/// Solves the boundaries for each block of an attribution, largest loss first, ties by id.
+/// Solves the boundaries for each block of an attribution, largest loss first, ties by id. None
+/// where a reserve bears the first loss: what it leaves of a block depends on all others.
 #[must_use]
 pub fn thresholds(attribution: &Attribution, scale: &RatingScale) -> Vec<Threshold> {
+    if attribution.reserve.is_some() {
+        return Vec::new();
+    }
     let grade = attribution.grade;
     let total = attribution.expected_loss.0;
     let is_held_by_cap = attribution.caps.iter().any(|cap| cap.ceiling >= grade);

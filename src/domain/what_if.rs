@@ -194,7 +194,7 @@ pub fn lrt_sensitivities(
             }
         }
     }
-    let held = lrt.first_loss.map_or(0, |first_loss| first_loss.bp);
+    let held = lrt.first_loss.as_ref().map_or(0, |first_loss| first_loss.bp);
     let mut changes: Vec<Change> =
         RESERVES_BP.into_iter().filter(|bp| *bp > held).map(Change::FirstLoss).collect();
     if held > 0 {

@@ -107,7 +107,7 @@ fn detail(lrt: &LrtOpinion, tail: Option<&Tail>) -> Value {
         },
         "guardPpt": lrt.run.guard.0.to_string(),
         "redeemedPpt": lrt.run.redeemed.0.to_string(),
-        "firstLoss": lrt.first_loss.map(|reserve| json!({
+        "firstLoss": lrt.first_loss.as_ref().map(|reserve| json!({
             "wei": reserve.wei.to_string(),
             "bp": reserve.bp,
             "level": reserve.level,

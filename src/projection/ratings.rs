@@ -1,6 +1,7 @@
 //! Rows of ratings and rating actions.
 
 use assay_domain::grade::Grade;
+use assay_domain::lrt::LrtOpinion;
 use assay_domain::rating::{Rated, Rating};
 use assay_domain::rationale::not_rated_sentence;
 use assay_domain::surveillance::Outlook;
@@ -81,7 +82,7 @@ impl ReadModel {
                     .integer(rated.uncertainty.data_sufficiency.0 / PPT_PER_PPM)
                     .integer(outlook_number(rated.outlook))
                     .boolean(!rated.watch.is_empty())
-                    .text(&attribution(rated).to_string());
+                    .text(&attribution(rated, rating.lrt.as_deref()).to_string());
             }
         }
         let rated = rating.verdict.as_ref().ok().filter(|_| rating.lrt.is_none());
@@ -122,8 +123,11 @@ const fn outlook_number(outlook: Outlook) -> i8 {
 }
 
 /// The lines of the attribution; their points sum to the score.
-fn attribution(rated: &Rated) -> Value {
-    let blocks = rated.profile.blocks().iter().zip(&rated.attribution.blocks);
+fn attribution(rated: &Rated, lrt: Option<&LrtOpinion>) -> Value {
+    let reserve = rated.attribution.reserve.as_ref();
+    let first_loss = reserve.and(lrt.and_then(|lrt| lrt.first_loss.as_ref()));
+    let profile = first_loss.map_or(&rated.profile, |first_loss| &first_loss.gross);
+    let blocks = profile.blocks().iter().zip(&rated.attribution.blocks);
     let mut lines: Vec<Value> = blocks
         .map(|(block, line)| {
             json!({
@@ -138,6 +142,15 @@ fn attribution(rated: &Rated) -> Value {
             })
         })
         .collect();
+    lines.extend(reserve.map(|reserve| {
+        json!({
+            "block": "reserve",
+            "class": "reserve",
+            "expectedLossPpt": format!("-{}", reserve.expected_loss.0),
+            "points": -i32::from(reserve.points),
+            "provenance": reserve.provenance,
+        })
+    }));
     lines
         .extend(rated.attribution.caps.iter().map(|cap| extra_line(cap.reason.name(), cap.points)));
     Value::Array(lines)

@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
-use assay_domain::Fact;
 use assay_domain::attestation::{
     AdministratorAppointment, Attestation, Cause, Claim, Message, Revocation, SignerRegistration,
     SlasherKind,
@@ -15,6 +14,7 @@ use assay_domain::attestation::{
 use assay_domain::decimal::Ppt;
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::ruleset::{EvidenceKind, Rule, Ruleset};
+use assay_domain::{Fact, LrtId};
 
 use super::{
     CHAIN_ID, DOCUMENT, DOCUMENT_URI, MORNING, SLASH_PLACE, WAD, World, WorldError, address,
@@ -71,7 +71,8 @@ pub async fn play(
 ) -> Result<CaughtUp, PlayError> {
     let all = facts()?;
     let mut said = BTreeMap::<u64, Vec<Said>>::new();
-    for one in messages()? {
+    let token = all.iter().find_map(|fact| fact.event.lrt());
+    for one in messages(token)? {
         said.entry(one.day).or_default().push(one);
     }
     let stages: BTreeSet<u64> = said.keys().copied().chain([ORPHANED_DAY, *days.end()]).collect();
@@ -160,7 +161,7 @@ fn claim(day: u64, valid_days: u64, level: VerificationLevel, claim: Claim) -> M
 }
 
 /// Who administers, an auditor, an AVS that speaks for itself, and all that they say.
-fn messages() -> Result<Vec<Said>, PlayError> {
+fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     const THIRD: VerificationLevel = VerificationLevel::SignedThirdParty;
     const SELF: VerificationLevel = VerificationLevel::SelfClaim;
     let (administrator, auditor, kestrel) = (key("administrator")?, key("auditor")?, key("avs")?);
@@ -211,6 +212,19 @@ fn messages() -> Result<Vec<Said>, PlayError> {
     };
     let price = Claim::Price { strategy: lrt::unpriced(), wei: U256::from(WAD / 100 * 104) };
     let uptime = Claim::Uptime { operator: operator(3), uptime: Ppt(995_000_000_000) };
+    let ether = |ether: u64| U256::from(ether) * U256::from(WAD);
+    let profit = |avs: usize, id: u32, wei: U256| Claim::ProfitFromCorruption {
+        set: set(avs, id),
+        wei,
+        method: "what it could withdraw in a day (DEMO)".to_owned(),
+    };
+    let threshold = Claim::CorruptionThreshold { set: set(3, 0), alpha: Ppt(333_333_333_334) };
+    let cushion = token.map(|token| Claim::FirstLossReserve {
+        token,
+        reserve: address("reserve", 0),
+        wei: ether(250),
+        is_automatic: true,
+    });
     let by = |key: &PrivateKeySigner, day: u64, valid_days: u64, level, said: Claim| {
         signed(key, day, claim(day, valid_days, level, said))
     };
@@ -224,7 +238,8 @@ fn messages() -> Result<Vec<Said>, PlayError> {
         ..by(&auditor, LATE_SINCE, 700, THIRD, slasher(0, 0, SlasherKind::Immutable))?
     };
     let own = Some(address("avs", 3));
-    Ok(vec![
+    let cushion = cushion.map(|claim| by(&auditor, 320, 600, THIRD, claim)).transpose()?;
+    let said = vec![
         signed(&administrator, 10, appointed)?,
         signed(&administrator, 10, registration(10, auditor.address(), THIRD, None))?,
         signed(&administrator, 10, registration(10, kestrel.address(), SELF, own))?,
@@ -240,6 +255,10 @@ fn messages() -> Result<Vec<Said>, PlayError> {
         by(&auditor, 90, 600, THIRD, anti_slasher)?,
         by(&auditor, 125, 700, THIRD, liveness)?,
         by(&kestrel, 140, 700, SELF, slasher(3, 1, SlasherKind::Immutable))?,
+        by(&auditor, 300, 600, THIRD, profit(3, 0, ether(700)))?,
+        by(&auditor, 300, 600, THIRD, threshold)?,
+        by(&auditor, 300, 600, THIRD, profit(0, 0, ether(2_500)))?,
         by(&auditor, lrt::UNPRICED_DAY + 18, 60, THIRD, price)?,
-    ])
+    ];
+    Ok(said.into_iter().chain(cushion).collect())
 }

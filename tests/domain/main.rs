@@ -13,6 +13,7 @@ mod model_sets;
 mod model_support;
 mod model_surveillance;
 mod montecarlo;
+mod network;
 mod portfolios;
 mod pricing;
 mod scenario;

@@ -17,10 +17,13 @@ use assay_domain::methodology::Methodology;
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity};
+use assay_graphql::{ApiConfig, Backend};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use serde_json::json;
 use tower::ServiceExt as _;
 
+use crate::commands::{local, remote, told};
 use crate::support::{self, TestDatabase};
 
 const CHAIN: u64 = 1;
@@ -294,6 +297,78 @@ async fn a_claim_ends_when_it_expires_is_revoked_or_its_signer_is_struck_off() {
         assert!(world.loss(set(), until).await >= unknown - unknown / 100, "way {way}");
         assay::verify::verify(&world.rater).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_network_has_a_slack_once_a_third_party_says_what_there_is_to_gain() {
+    let mut world = World::with_signers().await;
+    let ether = |ether: u64| U256::from(ether) * U256::from(10_u64.pow(18));
+    let profit = |wei| Claim::ProfitFromCorruption { set: SET, wei, method: "bridge".to_owned() };
+    world.says(2, third_party(profit(ether(100)))).await.unwrap();
+    // Its own word counts where it is worse.
+    world.says(5, third_party(profit(ether(250)))).await.unwrap();
+    world.finalize(COUNTS - 1).await;
+    let simulator = Some(crate::what_if::simulator(world.store.clone()));
+    let backend = Backend { pool: world.database.pool().await, simulator };
+    let ask = async || {
+        let query = "{ network { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason
+            stakeWei coveredStakeWei coveredCount uncoveredCount
+            covered { slug operatorSetId profitWei level thresholdPpt isThresholdAssumed operators }
+            uncovered { slug avsAddress stakeWei reason } } }";
+        let text = assay_graphql::execute(backend.clone(), query, serde_json::json!({})).await;
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer.get("errors"), None, "{answer}");
+        answer["data"]["network"].clone()
+    };
+    let before = ask().await;
+    assert_eq!((&before["slackPpt"], &before["coveredCount"]), (&json!(null), &json!(0)));
+    let reason = before["unboundedReason"].as_str().unwrap();
+    assert!(reason.contains("no operator set is covered"), "{reason}");
+    // Half of 1,000 ether is allocated; its only operator has to put in all of it.
+    let stake = ether(500).to_string();
+    assert_eq!(before["stakeWei"], stake);
+
+    world.finalize(COUNTS).await;
+    let found = ask().await;
+    assert_eq!(
+        (&found["slackPpt"], &found["isSlackExact"]),
+        (&json!("1000000000000"), &json!(true))
+    );
+    assert_eq!(found["coveredStakeWei"], stake);
+    let expected = json!([{
+        "slug": set().to_string(), "operatorSetId": 1, "profitWei": ether(250).to_string(),
+        "level": "SIGNED_THIRD_PARTY", "thresholdPpt": "500000000000",
+        "isThresholdAssumed": true, "operators": 1,
+    }]);
+    assert_eq!(found["covered"], expected);
+    let consensus = json!([{
+        "slug": null, "avsAddress": null, "stakeWei": stake,
+        "reason": "no third party attested a profit from corruption",
+    }]);
+    assert_eq!((&found["uncovered"], &found["uncoveredCount"]), (&consensus, &json!(1)));
+    // With a slack of one whatever a shock takes at most doubles.
+    let ppt = |field: &str| found[field].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(ppt("shockPpt") > 0);
+    assert_eq!(ppt("lossBoundPpt"), (2 * ppt("shockPpt")).min(1_000_000_000_000));
+    assert_eq!(found["unboundedReason"], json!(null));
+
+    let pool = world.database.pool().await;
+    let config = ApiConfig { simulator: backend.simulator.clone(), ..ApiConfig::default() };
+    let served = crate::graphql::live::serve_as(&pool, config).await;
+    let url = world.database.url.clone();
+    let told = tokio::task::spawn_blocking(move || {
+        let told = told(&local(&url, &["network"]));
+        assert_eq!(self::told(&remote(&served, &["network"])), told);
+        told
+    });
+    let (out, err, code) = told.await.unwrap();
+    assert_eq!(code, 0, "{err}");
+    for line in
+        ["slack         100 % (exact)", "contagion     stays below ", "Ethereum's consensus"]
+    {
+        assert!(out.contains(line), "{out}");
+    }
+    assert!(out.contains("250") && out.contains("50 % (assumed)"), "{out}");
 }
 
 #[tokio::test]

@@ -39,11 +39,11 @@ fn run(command: &mut Command) -> Output {
     command.env_remove("ASSAY_URL").env_remove("ASSAY_RPC_URL").output().unwrap()
 }
 
-fn local(url: &str, arguments: &[&str]) -> Output {
+pub(crate) fn local(url: &str, arguments: &[&str]) -> Output {
     run(&mut assay(url, arguments))
 }
 
-fn remote(url: &str, arguments: &[&str]) -> Output {
+pub(crate) fn remote(url: &str, arguments: &[&str]) -> Output {
     run(Command::new(env!("CARGO_BIN_EXE_assay")).args(arguments).args(["--url", url]))
 }
 
@@ -52,7 +52,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-fn told(output: &Output) -> (String, String, i32) {
+pub(crate) fn told(output: &Output) -> (String, String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
 }

@@ -86,7 +86,7 @@ fn a_verified_reserve_bears_the_first_loss_of_the_exact_distribution() {
     for (ppm, bp) in [(5_000, 50_u16), (10_000, 100), (30_000, 300)] {
         let found = kelp(&[verified(ppm)]);
         let lrt = found.lrt.as_ref().unwrap();
-        let first_loss = lrt.first_loss.unwrap();
+        let first_loss = lrt.first_loss.clone().unwrap();
         assert_eq!((first_loss.bp, first_loss.level), (bp, VerificationLevel::SignedThirdParty));
         // The blocks sum to E[(L - d)+], but for a ppt each.
         let net = found.profile.expected_loss();
@@ -97,10 +97,30 @@ fn a_verified_reserve_bears_the_first_loss_of_the_exact_distribution() {
         assert_eq!(first_loss.borne.0, plain.profile.expected_loss().0 - net.0);
         let sum: u64 = found.profile.blocks().iter().map(|block| block.expected_loss.0).sum();
         assert_eq!(sum, net.0);
-        let attribution = Attribution::of(&found.profile, &found.caps, &methodology.scale);
+        // The reserve is a line of its own: the blocks are those of the token without it.
+        let scale = &methodology.scale;
+        let attribution = Attribution::after(Some(&first_loss), &found.profile, &found.caps, scale);
         let points: u32 = attribution.blocks.iter().map(|line| u32::from(line.points)).sum();
         let ceilings: u32 = attribution.caps.iter().map(|cap| u32::from(cap.points)).sum();
-        assert_eq!(points + ceilings, u32::from(attribution.score.0));
+        let line = attribution.reserve.clone().unwrap();
+        assert_eq!(points + ceilings - u32::from(line.points), u32::from(attribution.score.0));
+        assert_eq!(points - u32::from(line.points), u32::from(attribution.model_score.0));
+        let without = Attribution::of(&plain.profile, &plain.caps, scale);
+        assert_eq!((&attribution.blocks, without.reserve), (&without.blocks, None));
+        let blocks: u64 = attribution.blocks.iter().map(|line| line.expected_loss.0).sum();
+        assert_eq!(blocks - line.expected_loss.0, net.0);
+        assert_eq!(
+            (line.bp, line.expected_loss, net),
+            (bp, first_loss.borne, attribution.expected_loss)
+        );
+        assert!(line.points > 0 && attribution.model_score < without.model_score);
+        let uncertainty = Uncertainty::of(&found.profile, &methodology);
+        let grade = attribution.grade;
+        let told = rationale(grade, &attribution, &uncertainty, &[], &methodology);
+        let said = format!("A reserve of {} % of its value", Ppt(u64::from(bp) * 10_000_000_000));
+        assert!(told.drivers.iter().any(|line| line.starts_with(&said)), "{told:?}");
+        // What a single cause would have to come to depends on all: nothing is said of it.
+        assert!(!told.raises.iter().any(|line| line.contains("would have to fall")), "{told:?}");
         // What is published of the tail is the holders' too.
         let tail = Tail::of(&model, bp);
         assert!(tail.expected_loss.0.abs_diff(exact.0) <= 1);

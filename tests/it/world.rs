@@ -75,6 +75,7 @@ async fn the_made_up_world_has_something_for_every_page() {
         assert_eq!(allocation["pendingMagnitudeWad"], Value::Null, "{allocation}");
     }
     tokens_are_looked_through(&database).await;
+    a_reserve_is_a_line_of_its_own(&database).await;
     what_is_signed_is_there(&database, world::head(&facts).timestamp).await;
     a_slash_was_taken_back(&database).await;
 
@@ -112,6 +113,41 @@ async fn tokens_are_looked_through(database: &TestDatabase) {
         }
     }
     assert_eq!(statuses, BTreeMap::from([("ABSENT", 1), ("BELOW_FULL", 1), ("PROVEN", 1)]));
+}
+
+/// One token has a reserve that a third party vouches for: every line adds up to its score and to
+/// what its holders lose, the reserve's below zero.
+async fn a_reserve_is_a_line_of_its_own(database: &TestDatabase) {
+    let query = "{ lrts(first: 5) { nodes { rating { score expectedLossPpt
+        attribution { class block hazardPpt expectedLossPpt points provenance }
+        rationale { drivers } } backing { firstLoss { bp bornePpt } } } } }";
+    let data = ask(database, query).await;
+    let mut reserves = 0;
+    for lrt in list(&data["lrts"]) {
+        let (rating, first_loss) = (&lrt["rating"], &lrt["backing"]["firstLoss"]);
+        let lines = rating["attribution"].as_array().unwrap();
+        let number = |value: &Value| value.as_str().unwrap().parse::<i64>().unwrap();
+        let points: i64 = lines.iter().map(|line| line["points"].as_i64().unwrap()).sum();
+        let losses: i64 = lines.iter().map(|line| number(&line["expectedLossPpt"])).sum();
+        assert_eq!(points, rating["score"].as_i64().unwrap());
+        assert_eq!(losses, number(&rating["expectedLossPpt"]));
+        let own: Vec<_> = lines.iter().filter(|line| line["class"] == "reserve").collect();
+        let told = rating["rationale"]["drivers"].as_array().unwrap().iter();
+        let told = told.filter(|line| line.as_str().unwrap().contains("bears the first loss"));
+        assert_eq!(
+            (own.len(), told.count()),
+            match first_loss.is_null() {
+                true => (0, 0),
+                false => (1, 1),
+            }
+        );
+        let [line] = own[..] else { continue };
+        reserves += 1;
+        assert!(line["points"].as_i64().unwrap() < 0, "{line}");
+        assert_eq!(-number(&line["expectedLossPpt"]), number(&first_loss["bornePpt"]));
+        assert_eq!(line["provenance"], json!("{\"attested\":\"signed_third_party\"}"));
+    }
+    assert_eq!(reserves, 1);
 }
 
 async fn what_is_signed_is_there(database: &TestDatabase, now: u64) {

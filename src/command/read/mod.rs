@@ -11,6 +11,7 @@ mod look_through;
 mod ls;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod network;
 mod policy;
 mod sheet;
 mod show;
@@ -28,6 +29,7 @@ pub(super) use look_through::{LookThroughArgs, run as look_through};
 pub(super) use ls::{LsArgs, run as ls};
 #[cfg(feature = "mcp")]
 pub(super) use mcp::{McpArgs, run as mcp};
+pub(super) use network::{NetworkArgs, run as network};
 pub(super) use sheet::{Format, Sheet};
 pub(super) use show::{ShowArgs, run as show};
 pub(super) use slashings::{SlashingsArgs, run as slashings};

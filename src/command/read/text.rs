@@ -48,8 +48,11 @@ pub(super) fn word(value: &Value) -> String {
 
 /// Parts in 1e12 as a percentage; a dash where there is no figure.
 pub(super) fn percent(value: &Value) -> String {
-    match value.as_str().and_then(|ppt| ppt.parse::<u64>().ok()) {
-        Some(ppt) => format!("{} %", rationale::percent(ppt)),
+    match value.as_str().and_then(|ppt| ppt.parse::<i64>().ok()) {
+        Some(ppt) => {
+            let sign = if ppt < 0 { "−" } else { "" };
+            format!("{sign}{} %", rationale::percent(ppt.unsigned_abs()))
+        }
         None => "–".to_owned(),
     }
 }
@@ -197,6 +200,7 @@ pub(crate) fn cause(block: &Value) -> String {
         "C6" => "base layer",
         "C7" => "platform contracts",
         "C8" => "token contracts",
+        "reserve" => "first-loss reserve",
         "cap" | "CAP" => return format!("ceiling: {}", rest.replace('_', " ")),
         _ => return block,
     };

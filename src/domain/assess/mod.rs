@@ -5,6 +5,7 @@
 //! whose strategies have no recorded price takes its worst strategy.
 
 mod lrt;
+pub mod network;
 pub mod positions;
 
 use std::collections::BTreeSet;

@@ -291,7 +291,7 @@ impl Assessor<'_> {
     }
 
     /// A position as if all of a unit were allocated to it.
-    fn whole(&self, (operator, set): PositionId) -> Option<SetPosition> {
+    pub(super) fn whole(&self, (operator, set): PositionId) -> Option<SetPosition> {
         let known = self.chain.operator_sets.get(&set)?;
         let inputs = self.set_inputs(set, known, self.benchmark());
         let any = StrategyId(Address::ZERO);

@@ -22,7 +22,7 @@ use crate::state::experience::BEACON_CHAIN_ETH;
 use crate::tail::{Run, loss_model};
 
 /// Parts per trillion in a cell of the loss grid.
-const PPT_PER_BP: u64 = 100_000_000;
+pub(in crate::assess) const PPT_PER_BP: u64 = 100_000_000;
 /// Gwei of the stake that validators are penalised on, and of one ether.
 const GWEI_PER_ETH: u64 = 1_000_000_000;
 
@@ -105,7 +105,10 @@ impl Assessor<'_> {
     }
 
     /// Common shocks: one block for all sets with one owner or one slasher.
-    fn shock_blocks(&self, exposed: &BTreeMap<OperatorSetId, Ppt>) -> Vec<LossBlock> {
+    pub(in crate::assess) fn shock_blocks(
+        &self,
+        exposed: &BTreeMap<OperatorSetId, Ppt>,
+    ) -> Vec<LossBlock> {
         let sets = exposed.keys().copied().collect();
         self.groups_of(&sets).iter().flat_map(|group| self.group_blocks(group, exposed)).collect()
     }
@@ -171,7 +174,7 @@ impl Assessor<'_> {
     }
 
     /// C6: a consensus bug of a client, and an incident of each operator's validators.
-    pub(super) fn base_layer_blocks(&self, found: &LookThrough) -> Vec<LossBlock> {
+    pub(in crate::assess) fn base_layer_blocks(&self, found: &LookThrough) -> Vec<LossBlock> {
         let mut native: BTreeMap<Option<OperatorId>, U256> = BTreeMap::new();
         for position in &found.positions {
             let (operator, strategy) = match position.place {

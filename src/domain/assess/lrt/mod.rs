@@ -4,7 +4,7 @@
 //! What no event tells is taken at its worst: a third of the native ether on one client, and a
 //! third of the supply redeemed before a loss is recognised.
 
-mod blocks;
+pub(in crate::assess) mod blocks;
 mod reserve;
 
 use std::collections::{BTreeMap, BTreeSet};

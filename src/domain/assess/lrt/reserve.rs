@@ -193,8 +193,8 @@ impl Assessor<'_> {
         };
         let (level, wei) = attested.unwrap_or((VerificationLevel::SignedThirdParty, U256::ZERO));
         let before = gross.expected_loss();
-        let net = if bp == 0 { gross } else { self.after_reserve(gross, run, bp) };
+        let net = if bp == 0 { gross.clone() } else { self.after_reserve(gross.clone(), run, bp) };
         let borne = ExpectedLossPpt(before.0.saturating_sub(net.expected_loss().0));
-        (net, Some(FirstLoss { wei, bp, level, borne }))
+        (net, Some(FirstLoss { wei, bp, level, borne, gross }))
     }
 }

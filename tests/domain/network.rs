@@ -1,0 +1,284 @@
+//! The restaking graph that the fold makes: V10's networks as events of a chain.
+
+use alloy_primitives::{Address, B256, U256};
+use assay_domain::assess::When;
+use assay_domain::assess::network::{
+    NotCovered, RestakingNetwork, Unbounded, UncoveredService, restaking_network,
+};
+use assay_domain::attestation::{
+    AdministratorAppointment, Attestation, Claim, Message, SignerRegistration,
+};
+use assay_domain::decimal::Ppt;
+use assay_domain::hazard::Slack;
+use assay_domain::methodology::Methodology;
+use assay_domain::mitigation::VerificationLevel;
+use assay_domain::network::loss_bound;
+use assay_domain::ratio::Ratio;
+use assay_domain::state::ChainState;
+use assay_domain::state::experience::BEACON_CHAIN_ETH;
+use assay_domain::{
+    AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, State, StrategyId,
+};
+use serde_json::Value;
+
+use crate::vectors::vector;
+
+const CHAIN: u64 = 1;
+const WAD: u64 = 1_000_000_000_000_000_000;
+const NOW: u64 = 1_746_600_000;
+const KEYS: [Address; 3] =
+    [Address::repeat_byte(0xad), Address::repeat_byte(0x71), Address::repeat_byte(0x72)];
+
+fn set(number: u8) -> OperatorSetId {
+    OperatorSetId { avs: AvsId(Address::repeat_byte(0xc0 | number)), id: 0 }
+}
+
+fn operator(number: u8) -> OperatorId {
+    OperatorId(Address::repeat_byte(number))
+}
+
+/// A stake of the vectors in wei: a unit is 11 ether, so that every figure of theirs is whole.
+fn wei(units: &str) -> U256 {
+    let units: Ratio = units.parse().unwrap();
+    let wei = units.times(Ratio::new(11, 1).unwrap()).unwrap();
+    let wei = wei.times(Ratio::whole(WAD)).unwrap();
+    assert_eq!(wei.denominator(), U256::ONE, "{units}");
+    wei.numerator().unsigned_abs()
+}
+
+/// An operator in a set with so many units, all of its magnitude; each in a strategy of its own
+/// worth an ether a share, so that one operator can be in several sets.
+fn member(number: u8, set: OperatorSetId, units: &str) -> Vec<Event> {
+    let (operator, strategy) = (operator(number), StrategyId(set.avs.0));
+    vec![
+        Event::StrategyAddedToOperatorSet { operator_set: set, strategy },
+        Event::OperatorAddedToOperatorSet { operator, operator_set: set },
+        Event::OperatorSharesIncreased {
+            operator,
+            staker: StakerId(Address::repeat_byte(9)),
+            strategy,
+            shares: wei(units),
+        },
+        Event::AllocationUpdated {
+            operator,
+            operator_set: set,
+            strategy,
+            magnitude: WAD,
+            effect_block: 10,
+        },
+    ]
+}
+
+/// A claim of the third party with key 1, or of key 2, who is nobody.
+fn claimed(key: usize, claim: Claim) -> Event {
+    let level = [VerificationLevel::SignedThirdParty, VerificationLevel::SelfClaim][key - 1];
+    let message = Attestation {
+        claim,
+        level,
+        evidence: B256::ZERO,
+        observed_at: NOW,
+        effective_block: 1,
+        expires_at: NOW + 86_400,
+    };
+    let digest = alloy_primitives::keccak256(format!("{key} {:?}", message.claim));
+    Message::Attestation(message).into_event(digest, KEYS[key], [0; 65])
+}
+
+fn profit(key: usize, set: OperatorSetId, units: &str) -> Event {
+    let method = "the value of the bridge".to_owned();
+    claimed(key, Claim::ProfitFromCorruption { set, wei: wei(units), method })
+}
+
+fn threshold(set: OperatorSetId, alpha: u64) -> Event {
+    claimed(1, Claim::CorruptionThreshold { set, alpha: Ppt(alpha) })
+}
+
+fn chain(events: Vec<Event>, said: &[Event]) -> ChainState {
+    let mut state = State::default();
+    // An ether a share.
+    let prices = (0..=0xff_u8).map(|byte| {
+        let strategy = StrategyId(Address::repeat_byte(byte));
+        claimed(1, Claim::Price { strategy, wei: U256::from(WAD) })
+    });
+    for (log_index, event) in (0..).zip(events) {
+        let block = BlockRef { number: 10, timestamp: NOW, ..BlockRef::default() };
+        let (tx_hash, emitter) = (B256::ZERO, Address::ZERO);
+        state.apply(&Fact { chain_id: CHAIN, block, tx_hash, log_index, emitter, event }).unwrap();
+    }
+    let mut chain = state.chains.remove(&CHAIN).unwrap();
+    let appointed = AdministratorAppointment { administrator: KEYS[0], effective_block: 1 };
+    let appointed = Message::AdministratorAppointment(appointed);
+    let mut messages = vec![appointed.into_event(B256::with_last_byte(1), KEYS[0], [0; 65])];
+    for (key, level) in
+        [(1, VerificationLevel::SignedThirdParty), (2, VerificationLevel::SelfClaim)]
+    {
+        let (signer, affiliations) = (KEYS[key], [].into());
+        let message = SignerRegistration { signer, level, affiliations, effective_block: 1 };
+        let digest = B256::with_last_byte(u8::try_from(key).unwrap() + 1);
+        messages.push(Message::SignerRegistration(message).into_event(digest, KEYS[0], [0; 65]));
+    }
+    messages.extend(prices);
+    messages.extend_from_slice(said);
+    chain.fold_messages(&messages.iter().collect::<Vec<_>>(), NOW);
+    chain
+}
+
+fn network(chain: &ChainState) -> RestakingNetwork {
+    restaking_network(chain, When::newest(chain), &Methodology::version_1().unwrap())
+}
+
+fn ppt(fraction: &Value) -> i64 {
+    let fraction: Ratio = fraction.as_str().unwrap().parse().unwrap();
+    i64::try_from(fraction.to_ppt().unwrap()).unwrap()
+}
+
+const ALL: u64 = 1_000_000_000_000;
+
+#[test]
+fn v10b_from_events_has_the_tight_slack_and_its_bound() {
+    let expected = vector("V10b_DR_theorem3_tight_eps_1/10000");
+    let sigma = |name: &str| expected["sigma"][name].as_str().unwrap();
+    let (x, padding) = (set(1), set(2));
+    let mut events = member(1, x, sigma("a"));
+    events.extend(member(2, x, sigma("b")));
+    events.extend(member(3, padding, sigma("c")));
+    let said = [profit(1, x, expected["pi_x"].as_str().unwrap()), threshold(x, ALL)];
+    let found = network(&chain(events.clone(), &said));
+    let gamma = Slack(ppt(&expected["gamma_bruteforce"]));
+    assert_eq!(found.slack(), Some((gamma, true)));
+    let [covered] = found.services[..] else { panic!("{found:?}") };
+    assert_eq!((covered.set, covered.operators, covered.threshold), (x, 2, Ppt(ALL)));
+    assert!(!covered.is_threshold_assumed);
+    assert_eq!(covered.stake, wei(sigma("a")) + wei(sigma("b")));
+    assert_eq!(found.covered_stake, covered.stake);
+    // The padding is stake of the network, and named for what nobody attested of it.
+    assert_eq!(found.stake, covered.stake + wei(sigma("c")));
+    let [one] = found.uncovered[..] else { panic!("{found:?}") };
+    assert_eq!(one.service, UncoveredService::OperatorSet(padding));
+    assert_eq!((one.stake, one.reason), (wei(sigma("c")), NotCovered::ProfitUnknown));
+    // The bound is (1 + 1/γ) ψ, at most everything, whatever ψ the loss model finds.
+    let shock = found.shock.unwrap();
+    assert!(shock > Ppt::ZERO && shock.0 % 100_000_000 == 0, "{shock}: a whole bp");
+    let share = Ratio::new(shock.0.into(), u128::from(ALL)).unwrap();
+    let gamma: Ratio = expected["gamma_bruteforce"].as_str().unwrap().parse().unwrap();
+    let bound = loss_bound(gamma, share).unwrap().unwrap().min(Ratio::ONE);
+    assert_eq!(found.loss_bound, Ok(Ppt(bound.to_ppt().unwrap())));
+
+    // α that nobody attested is the methodology's, half: then b alone attacks, 9.9 of 10.9.
+    let found = network(&chain(events, &said[..1]));
+    let [covered] = found.services[..] else { panic!("{found:?}") };
+    assert!(covered.is_threshold_assumed && covered.is_exact);
+    // 9.9 / (109 / 11) - 1 = -1 / 1,090, rounded down.
+    assert_eq!(covered.slack, Slack(-917_431_193));
+    assert_eq!(found.loss_bound, Err(Unbounded::NoSlack));
+}
+
+#[test]
+fn v10c_from_events_has_no_slack_and_so_no_bound() {
+    let expected = vector("V10c_DR_theorem2_zero_slack");
+    let x = set(1);
+    let mut events = member(1, x, expected["sigma"]["a"].as_str().unwrap());
+    events.extend(member(2, x, expected["sigma"]["b"].as_str().unwrap()));
+    let said = [profit(1, x, expected["pi_x"].as_str().unwrap()), threshold(x, ALL)];
+    let found = network(&chain(events.clone(), &said));
+    assert_eq!(found.slack(), Some((Slack(ppt(&expected["gamma"])), true)));
+    assert_eq!(found.loss_bound, Err(Unbounded::NoSlack));
+
+    // Who left can take its stake away: it does not secure the set any more.
+    events.push(Event::OperatorRemovedFromOperatorSet { operator: operator(2), operator_set: x });
+    let chain = chain(events, &said);
+    let when = When { block: chain.block_number + 1, ..When::newest(&chain) };
+    let found = restaking_network(&chain, when, &Methodology::version_1().unwrap());
+    assert_eq!(found.slack(), Some((Slack(-990_000_000_000), true)));
+    assert_eq!(found.stake, wei("1/100"));
+}
+
+#[test]
+fn v10e_from_events_is_unique_stake_and_the_least_of_its_sets() {
+    let expected = &vector("V10e_pooled_vs_unique_stake")["unique"];
+    let (s1, s2) = (set(1), set(2));
+    let mut events = member(1, s1, "40");
+    events.extend(member(2, s1, "50"));
+    events.extend(member(1, s2, "30"));
+    // 2/3 in parts per trillion, rounded up as an attester would.
+    let said = [
+        profit(1, s1, "30"),
+        threshold(s1, 666_666_666_667),
+        profit(1, s2, "10"),
+        threshold(s2, ALL / 2),
+        // Anybody may say that there is more to gain, and who is nobody covers no set alone.
+        profit(2, s2, "1"),
+        profit(2, set(3), "1"),
+    ];
+    events.extend(member(3, set(3), "5"));
+    let found = network(&chain(events, &said));
+    assert_eq!(found.slack(), Some((Slack(ppt(&expected["gamma"])), true)));
+    assert_eq!(found.services.iter().map(|one| one.set).collect::<Vec<_>>(), [s1, s2]);
+    let [one] = found.uncovered[..] else { panic!("{found:?}") };
+    assert_eq!(one.service, UncoveredService::OperatorSet(set(3)));
+    assert_eq!(one.reason, NotCovered::ProfitUnknown);
+}
+
+#[test]
+fn above_sixteen_operators_the_slack_is_a_lower_bound_and_says_so() {
+    let x = set(1);
+    let members = |count: u8| -> Vec<Event> {
+        (1..=count).flat_map(|number| member(number, x, "10")).collect()
+    };
+    // Half of the stake: 8 of 16, and 9 of 17 where the bound counts 8.5.
+    let said = [profit(1, x, "40"), threshold(x, ALL / 2)];
+    let found = network(&chain(members(16), &said));
+    assert_eq!(found.slack(), Some((Slack(1_000_000_000_000), true)));
+    let found = network(&chain(members(17), &said));
+    assert_eq!(found.slack(), Some((Slack(1_125_000_000_000), false)));
+    assert_eq!(found.services[0].operators, 17);
+}
+
+#[test]
+fn what_is_not_covered_is_named_with_its_reason_and_never_guessed() {
+    let (with, without, empty) = (set(1), set(2), set(4));
+    let native = |event: Event| match event {
+        Event::StrategyAddedToOperatorSet { operator_set, .. } => {
+            Event::StrategyAddedToOperatorSet { operator_set, strategy: BEACON_CHAIN_ETH }
+        }
+        Event::OperatorSharesIncreased { operator, staker, shares, .. } => {
+            let strategy = BEACON_CHAIN_ETH;
+            Event::OperatorSharesIncreased { operator, staker, strategy, shares }
+        }
+        Event::AllocationUpdated { operator, operator_set, magnitude, effect_block, .. } => {
+            let strategy = BEACON_CHAIN_ETH;
+            Event::AllocationUpdated { operator, operator_set, strategy, magnitude, effect_block }
+        }
+        other => other,
+    };
+    let mut events = member(1, with, "10");
+    events.extend(member(2, without, "3").into_iter().map(native));
+    events.push(Event::OperatorSetCreated { operator_set: empty });
+    let avs = AvsId(Address::repeat_byte(0xd1));
+    events.push(Event::OperatorAvsRegistrationStatusUpdated {
+        operator: operator(1),
+        avs,
+        is_registered: true,
+    });
+    let said = [profit(1, with, "1"), profit(1, empty, "1")];
+    let found = network(&chain(events.clone(), &said));
+    let named: Vec<_> =
+        found.uncovered.iter().map(|one| (one.service, one.stake, one.reason)).collect();
+    let expected = [
+        (UncoveredService::OperatorSet(without), wei("3"), NotCovered::ProfitUnknown),
+        // The same stake once more: it secures Ethereum too.
+        (UncoveredService::Consensus, wei("3"), NotCovered::ProfitUnknown),
+        (UncoveredService::OperatorSet(empty), U256::ZERO, NotCovered::NoStake),
+        (UncoveredService::Avs(avs), U256::ZERO, NotCovered::NoStake),
+    ];
+    assert_eq!(named, expected);
+    // The only operator has to put in all of it.
+    assert_eq!(found.slack(), Some((Slack(9_000_000_000_000), true)));
+    assert_eq!(found.stake, wei("13"));
+
+    let found = network(&chain(events, &[]));
+    assert_eq!((found.slack(), found.covered_stake), (None, U256::ZERO));
+    assert_eq!(found.loss_bound, Err(Unbounded::NothingCovered));
+    let nothing = vec![Event::OperatorSetCreated { operator_set: with }];
+    assert_eq!(network(&chain(nothing, &[])).shock, Err(Unbounded::NoStake));
+}
