@@ -316,6 +316,7 @@ CREATE TABLE read_model.observations (
     said         jsonb   NOT NULL,
     PRIMARY KEY (chain_id, block_hash, name)
 );
+CREATE INDEX observations_by_subject ON read_model.observations (chain_id, subject);
 
 -- The metadata URI that each operator (kind 1) and AVS (kind 2) names now.
 CREATE VIEW read_model.metadata_uris AS
@@ -461,6 +462,8 @@ CREATE TABLE read_model.publications (
     -- The word as it was signed; the contract fills in `lag`.
     word            bytea  NOT NULL,
     tx_hash         bytea  NOT NULL,
+    -- Earlier transactions, which this one replaced at a higher fee.
+    replaced_tx_hashes bytea[] NOT NULL DEFAULT '{}',
     block_number    bigint NOT NULL,
     -- included, final or reorged.
     status          text   NOT NULL,

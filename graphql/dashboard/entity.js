@@ -1,11 +1,11 @@
 // One entity: its rating, how it came about, how it moved, what hangs on it.
 
 import { chart, figure, h, table } from "./dom.js";
-import { blockName, blocksAsTime, day, grouped, inSentence, inWords, kindName, mainDriver, moment, nameOf, namesIn, percent, percentOfBp, percentOfMillion, percentOfWad, shares, short, strategyName, withNames } from "./format.js";
+import { blockName, blocksAsTime, day, grouped, inSentence, inWords, kindName, mainDriver, moment, nameOf, namesIn, ownNameOf, percent, percentOfBp, percentOfMillion, percentOfWad, shares, short, strategyName, withNames } from "./format.js";
 import { badge, history, scale, survival, waterfall } from "./charts.js";
 import { ATTESTATION, attestations } from "./attestations.js";
 import { BACKING, lookThrough } from "./lrt.js";
-import { actionLine, outlook, ownNameOf } from "./leaderboard.js";
+import { actionLine, outlook } from "./leaderboard.js";
 import { SLASHING, openSlashings, slashTable } from "./slashings.js";
 import { to } from "./frame.js";
 
@@ -24,27 +24,27 @@ const QUERY = `query Entity($slug: String!, $asOf: AsOf) {
     ratingHistory(first: 100) { totalCount nodes { label grade score position block { number time } } }
     ratingActions(first: 50) { totalCount nodes { kind fromGrade toGrade position revision block { number time } rating { score } } }
     attestations(first: 50) { totalCount nodes { ...Claim } }
-    ... on Lrt { backing { ...Backing } rates(first: 1) { nodes { rate block { time } } } }
+    ... on Lrt { untrustedName backing { ...Backing } rates(first: 1) { nodes { rate block { time } } } }
     ... on Operator {
-      profile { allocationDelayBlocks pendingAllocationDelay { blocks effectBlock } untrustedMetadataUri delegationApprover }
+      profile { allocationDelayBlocks pendingAllocationDelay { blocks effectBlock } untrustedMetadataUri untrustedName delegationApprover }
       shares(first: 50) { totalCount nodes { strategy shares block { number time } } }
       memberships(first: 50) { totalCount nodes { ...M } }
       allocations(first: 50) { totalCount nodes { ...A } }
       slashings(first: 20) { totalCount nodes { ...S } } }
     ... on Avs {
-      avsProfile: profile { untrustedMetadataUri registrar }
+      avsProfile: profile { untrustedMetadataUri untrustedName registrar }
       operatorSets(first: 50) { totalCount nodes { slug kind address operatorSetId rating { label grade expectedLossPpt } terms { redistributionRecipient slasher } } }
       slashings(first: 20) { totalCount nodes { ...S } } }
     ... on OperatorSet {
-      operatorSetId avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri } }
+      operatorSetId avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri untrustedName } }
       terms { slasher pendingSlasher { address effectBlock } redistributionRecipient strategies }
       members(first: 50) { totalCount nodes { ...M } }
       allocations(first: 50) { totalCount nodes { ...A } }
       slashings(first: 20) { totalCount nodes { ...S } } }
   }
 }
-fragment O on Operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
-fragment Set on OperatorSet { slug kind address operatorSetId rating { label grade } avs { address avsProfile: profile { untrustedMetadataUri } } }
+fragment O on Operator { slug kind address rating { label grade } profile { untrustedMetadataUri untrustedName } }
+fragment Set on OperatorSet { slug kind address operatorSetId rating { label grade } avs { address avsProfile: profile { untrustedMetadataUri untrustedName } } }
 fragment M on Membership { operatorAddress operator { ...O } avsAddress operatorSetId operatorSet { ...Set } isMember slashableUntilBlock }
 fragment A on Allocation { operatorAddress operator { ...O } avsAddress operatorSetId operatorSet { ...Set } strategy currentMagnitudeWad pendingMagnitudeWad effectBlock maxMagnitudeWad }
 ${ATTESTATION}

@@ -98,10 +98,16 @@ export function ownName(uri) {
   }
 }
 
+/** What an entity calls itself, if it says: in its metadata, or as its contract answers. */
+export const ownNameOf = (entity) => {
+  const profile = entity.profile ?? entity.avsProfile ?? entity;
+  return ownName(profile.untrustedMetadataUri) ?? profile.untrustedName ?? null;
+};
+
 /** What entities call themselves, by address, wherever an answer tells it. */
 export function namesIn(value, found = new Map()) {
   if (value === null || typeof value !== "object") return found;
-  const own = ownName((value.profile ?? value.avsProfile)?.untrustedMetadataUri);
+  const own = ownNameOf(value);
   if (own && value.address) found.set(value.address.toLowerCase(), own);
   for (const inner of Object.values(value)) namesIn(inner, found);
   return found;

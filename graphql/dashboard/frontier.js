@@ -5,18 +5,18 @@ import { day, nameOf, namesIn, percent, percentOfBp, short } from "./format.js";
 import { badge, frontierCurve } from "./charts.js";
 import { to } from "./frame.js";
 
-const NAMED = "slug kind address rating { label grade } ... on Operator { profile { untrustedMetadataUri } }";
+const NAMED = "slug kind address rating { label grade } ... on Operator { profile { untrustedMetadataUri untrustedName } }";
 
 const CHOICES = `query Holders($asOf: AsOf) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
-  entities(asOf: $asOf, where: { kind: [OPERATOR, LRT] }, orderBy: { field: GRADE, direction: ASC }, first: 100) { nodes { ${NAMED} } }
+  entities(asOf: $asOf, where: { kind: [OPERATOR, LRT] }, orderBy: { field: GRADE, direction: ASC }, first: 100) { nodes { ${NAMED} ... on Lrt { untrustedName } } }
 }`;
 
 const QUERY = `query Frontier($asOf: AsOf, $entity: String!) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
   frontier(asOf: $asOf, entity: $entity) { levelPpt lossesRoundedUpToBp rewardsFrom rewardsTo
     positions { operatorAddress weightPpt limitPpt yearlyRewardPpt unpricedTokens isOfSet operator { ${NAMED} }
-      operatorSet { slug kind address operatorSetId rating { label grade } avs { address avsProfile: profile { untrustedMetadataUri } } } }
+      operatorSet { slug kind address operatorSetId rating { label grade } avs { address avsProfile: profile { untrustedMetadataUri untrustedName } } } }
     points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } }
 }`;
 

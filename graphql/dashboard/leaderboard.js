@@ -1,7 +1,7 @@
 // Who is rated how, with the open slashings above it.
 
 import { figure, h, table } from "./dom.js";
-import { blockName, blocksAsTime, grouped, kindName, mainDriver, moment, nameOf, ownName, percent, percentOfMillion } from "./format.js";
+import { blockName, blocksAsTime, grouped, kindName, mainDriver, moment, nameOf, ownNameOf, percent, percentOfMillion } from "./format.js";
 import { badge, scale } from "./charts.js";
 import { openSlashings, SLASHING } from "./slashings.js";
 import { to } from "./frame.js";
@@ -21,8 +21,9 @@ const QUERY = `query Leaderboard($asOf: AsOf, $where: EntityWhere, $orderBy: Ent
         rationale { warnings } block { number time } }
       ratingBefore(days: 90) { label score }
       ... on Operator { profile { allocationDelayBlocks untrustedMetadataUri } }
-      ... on Avs { avsProfile: profile { untrustedMetadataUri } }
+      ... on Avs { avsProfile: profile { untrustedMetadataUri untrustedName } }
       ... on OperatorSet { operatorSetId terms { redistributionRecipient } }
+      ... on Lrt { untrustedName }
     }
     pageInfo { hasNextPage endCursor }
   }
@@ -125,8 +126,6 @@ function terms(entity) {
   if (entity.terms?.redistributionRecipient) return h("span", { class: "tag" }, "redistributes");
   return h("span", { class: "none" }, "–");
 }
-
-export const ownNameOf = (entity) => ownName((entity.profile ?? entity.avsProfile)?.untrustedMetadataUri);
 
 function list(entities) {
   return table("Ratings", [

@@ -13,9 +13,9 @@ export const BACKING = `fragment Backing on LrtBacking { nav seen unpricedStrate
   liquidity { grade days wanted queued buffer escrowed staked delayDays isPaused }
   lossDistribution { afterReserve { reserveBp expectedLossPpt } }
   positions(first: 100) { totalCount nodes { place value strategy operatorAddress avsAddress operatorSetId
-    operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
+    operator { slug kind address rating { label grade } profile { untrustedMetadataUri untrustedName } }
     operatorSet { slug kind address operatorSetId rating { label grade }
-      avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri } } } } } }`;
+      avs { slug kind address rating { label grade } avsProfile: profile { untrustedMetadataUri untrustedName } } } } } }`;
 
 const PLACES = {
   UNALLOCATED: "promised to nobody", UNDELEGATED: "with no operator", EXITING: "leaving EigenLayer",

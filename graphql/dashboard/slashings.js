@@ -2,13 +2,13 @@
 // ever said about anyone.
 
 import { figure, h, table, chart } from "./dom.js";
-import { blocksAsTime, grouped, moment, nameOf, ownName, percentOfWad, shares, short, strategyName } from "./format.js";
+import { blocksAsTime, grouped, moment, nameOf, ownNameOf, percentOfWad, shares, short, strategyName } from "./format.js";
 import { timeline, worst } from "./charts.js";
 import { to } from "./frame.js";
 
 export const SLASHING = `fragment S on SlashingEvent {
   id position isProvisional isOpen releaseBlock blocksLeft block { chainId number time } txHash
-  operatorAddress operator { slug kind address rating { label grade } profile { untrustedMetadataUri } }
+  operatorAddress operator { slug kind address rating { label grade } profile { untrustedMetadataUri untrustedName } }
   avsAddress operatorSetId operatorSet { slug kind address operatorSetId rating { label grade } }
   strategies { strategy wadSlashed allocationSlashedWad }
   slashedShares { strategy shares releasedShares }
@@ -20,7 +20,7 @@ const operatorOf = (slash) => slash.operator
   : h("span", { class: "mono" }, short(slash.operatorAddress));
 
 const calledOf = (slash) => {
-  const own = ownName(slash.operator?.profile?.untrustedMetadataUri);
+  const own = slash.operator && ownNameOf(slash.operator);
   return own && h("span", { class: "own", title: "What it calls itself: written by a stranger" }, ` “${own}”`);
 };
 

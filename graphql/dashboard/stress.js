@@ -7,7 +7,8 @@ import { badge, shift } from "./charts.js";
 import { to } from "./frame.js";
 
 const ENTITY = `slug kind address ... on OperatorSet { operatorSetId }
-  ... on Operator { profile { untrustedMetadataUri } } ... on Avs { avsProfile: profile { untrustedMetadataUri } }`;
+  ... on Operator { profile { untrustedMetadataUri untrustedName } } ... on Avs { avsProfile: profile { untrustedMetadataUri untrustedName } }
+  ... on Lrt { untrustedName }`;
 
 const EFFECT = `fragment Effect on ScenarioEffect { scenario slug lostPpt lostWei gradeBefore gradeAfter
   expectedLossBeforePpt expectedLossAfterPpt entity { ${ENTITY} } }`;
@@ -15,7 +16,7 @@ const EFFECT = `fragment Effect on ScenarioEffect { scenario slug lostPpt lostWe
 const CHOICES = `query Choices($asOf: AsOf) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
   operators: entities(asOf: $asOf, where: { kind: [OPERATOR] }, first: 100) { totalCount nodes { ${ENTITY} } }
-  sets: entities(asOf: $asOf, where: { kind: [OPERATOR_SET] }, first: 100) { totalCount nodes { slug kind address ... on OperatorSet { operatorSetId avs { address avsProfile: profile { untrustedMetadataUri } } } } }
+  sets: entities(asOf: $asOf, where: { kind: [OPERATOR_SET] }, first: 100) { totalCount nodes { slug kind address ... on OperatorSet { operatorSetId avs { address avsProfile: profile { untrustedMetadataUri untrustedName } } } } }
 }`;
 
 const FIXED = `query Stress($asOf: AsOf, $chainId: ChainId) {

@@ -27,7 +27,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
-use crate::execute::{Answer, Backend, Outcome, Prepared, Question, prepare, run, sdl};
+use crate::execute::{Allowed, Answer, Backend, Outcome, Prepared, Question, prepare, run, sdl};
 use crate::export;
 use crate::graphiql;
 use crate::limit::{
@@ -39,6 +39,7 @@ use crate::metrics;
 use crate::persisted::{self, Registered};
 use crate::quota::{self, ApiKey, Client, Quotas};
 use crate::recent::{self, Recent};
+use crate::record::Recorder;
 use crate::session::Session;
 use crate::stress::Simulator;
 use crate::transport::{
@@ -61,6 +62,8 @@ pub struct ApiConfig {
     pub client_header: Option<HeaderName>,
     /// What plays scenarios; without it none are played.
     pub simulator: Option<Arc<dyn Simulator>>,
+    /// What records signed messages; without it none are recorded.
+    pub recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// Of an answer that will never be another.
@@ -84,14 +87,15 @@ pub(crate) struct Shared {
 
 /// The routes of the API over a pool that may read schema `read_model`.
 pub fn router(pool: PgPool, config: ApiConfig) -> Router {
-    let ApiConfig { lag_blocks_max, api_keys, points_an_hour, client_header, simulator } = config;
+    let ApiConfig { lag_blocks_max, api_keys, points_an_hour, client_header, .. } = config;
+    let (simulator, recorder) = (config.simulator, config.recorder);
     let shared = Arc::new(Shared {
         quotas: Arc::new(Quotas::new(api_keys, points_an_hour, client_header)),
         registered: Registered::new(),
         recent: Recent::new(),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         live: Live::new(pool.clone()),
-        backend: Backend { pool, simulator },
+        backend: Backend { pool, simulator, recorder },
         lag_blocks_max,
         places: Semaphore::new(CONCURRENT_REQUESTS_MAX),
     });
@@ -176,7 +180,8 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
     *operation = persisted::name_of(&question.query);
     let key = recent::key(&question);
     let text = candidate.map(|candidate| (candidate, question.query.clone()));
-    let prepared = prepare(question);
+    let allowed = if is_get { Allowed::Queries } else { Allowed::Mutations };
+    let prepared = prepare(question, allowed);
     let left = match cost(prepared.as_ref().map_or(1, |prepared| prepared.cost)) {
         Ok(left) => left,
         Err(cause) => return quota::refusal(cause, media),
@@ -205,6 +210,9 @@ async fn answer(shared: &Shared, prepared: Prepared, key: recent::Key) -> Arc<An
         let cause = ApiError::Unavailable("too many requests at once");
         return Arc::new(Answer::refused(cause, Outcome::Unavailable));
     };
+    if prepared.is_mutation {
+        return Arc::new(run(&shared.backend, prepared).await);
+    }
     let place = match shared.recent.find(&shared.backend.pool, key).await {
         Ok(answer) => return answer,
         Err(place) => place,

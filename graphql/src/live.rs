@@ -238,7 +238,7 @@ fn admit(request: &Request) -> Result<limit::Admitted, ApiError> {
     let admitted =
         limit::admit(&request.query, request.operation_name.as_deref(), &request.variables)?;
     if admitted.kind == OperationType::Mutation {
-        return Err(ApiError::ValidationFailed("there are no mutations here".to_owned()));
+        return Err(ApiError::ValidationFailed("mutations go by POST".to_owned()));
     }
     Ok(admitted)
 }

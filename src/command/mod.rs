@@ -142,6 +142,9 @@ enum Command {
     /// What the ratings would be if something happened.
     #[command(before_help = "Example: assay stress --slash 0x…=50%")]
     Stress(stress::StressArgs),
+    /// What the ratings would be if this happened: before, after, and what drives the change.
+    #[command(name = "whatif")]
+    WhatIf(read::WhatIfArgs),
     /// Which methodology this is, and what another would have said.
     #[command(before_help = "Example: assay methodology compare other.json")]
     Methodology(methodology::MethodologyArgs),
@@ -186,6 +189,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Loss(loss) => loss::run(loss),
         Command::Backtest(backtest) => backtest::run(&args.database, backtest).await,
         Command::Stress(stress) => stress::run(&args.database, stress).await,
+        Command::WhatIf(what_if) => read::what_if(&args.database, what_if).await,
         Command::Methodology(found) => methodology::run(&args.database, found).await,
         Command::Frontier(frontier) => frontier::run(&args.database, frontier).await,
         Command::Ls(ls) => read::ls(&args.database, ls).await,

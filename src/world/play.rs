@@ -22,6 +22,7 @@ use super::{
 };
 use crate::attestation::{Document, Recorder, Refused, record};
 use crate::event_store::{AppendError, Batch, EventStore, Revert, Timeliness};
+use crate::observations;
 use crate::rater::{CaughtUp, Rater, RaterError};
 
 /// The day of a slash in a block that the chain takes back.
@@ -94,6 +95,10 @@ pub async fn play(
             take_back(store, &batch.facts).await?;
         }
     }
+    let end = head(&all);
+    if day_of(end.number) <= *days.end() {
+        observations::record(store, CHAIN_ID, end, World::new()?.token_names()).await?;
+    }
     Ok(rater.catch_up().await?)
 }
 
@@ -156,6 +161,7 @@ fn claim(day: u64, valid_days: u64, level: VerificationLevel, claim: Claim) -> M
 /// Who administers, an auditor, an AVS that speaks for itself, and all that they say.
 fn messages() -> Result<Vec<Said>, PlayError> {
     const THIRD: VerificationLevel = VerificationLevel::SignedThirdParty;
+    const REMOTE: VerificationLevel = VerificationLevel::VerifiedRemote;
     const SELF: VerificationLevel = VerificationLevel::SelfClaim;
     let (administrator, auditor, kestrel) = (key("administrator")?, key("auditor")?, key("avs")?);
     let appointed = Message::AdministratorAppointment(AdministratorAppointment {
@@ -184,6 +190,17 @@ fn messages() -> Result<Vec<Said>, PlayError> {
     };
     let ruleset = Ruleset { redistributing: false, rules: vec![rule] };
     let covered = BTreeSet::from([ruleset.hash()]);
+    let (turnstone, wei) = (set(5, 0), U256::from(WAD) * U256::from(900));
+    let well_kept = [
+        Claim::Ruleset { set: turnstone, ruleset: ruleset.clone() },
+        slasher(5, 0, SlasherKind::Immutable),
+        Claim::ProfitFromCorruption {
+            set: turnstone,
+            wei,
+            method: "an estimate (DEMO)".to_owned(),
+        },
+        Claim::CorruptionThreshold { set: turnstone, alpha: Ppt(333_333_333_333) },
+    ];
     let veto = Claim::Veto { set: set(3, 0), independent_signers: 5, window_blocks: 50_400 };
     let remote = |number: usize| Claim::Infrastructure {
         operator: operator(number),
@@ -218,9 +235,10 @@ fn messages() -> Result<Vec<Said>, PlayError> {
         ..by(&auditor, LATE_SINCE, 700, THIRD, slasher(0, 0, SlasherKind::Immutable))?
     };
     let own = Some(address("avs", 3));
-    Ok(vec![
+    let well_kept = well_kept.map(|claim| by(&auditor, 12, 700, REMOTE, claim));
+    let mut all = vec![
         signed(&administrator, 10, appointed)?,
-        signed(&administrator, 10, registration(10, auditor.address(), THIRD, None))?,
+        signed(&administrator, 10, registration(10, auditor.address(), REMOTE, None))?,
         signed(&administrator, 10, registration(10, kestrel.address(), SELF, own))?,
         by(&auditor, 12, 700, THIRD, Claim::Ruleset { set: set(3, 0), ruleset })?,
         by(&auditor, 12, 700, THIRD, slasher(3, 0, council))?,
@@ -235,5 +253,9 @@ fn messages() -> Result<Vec<Said>, PlayError> {
         by(&auditor, 125, 700, THIRD, liveness)?,
         by(&kestrel, 140, 700, SELF, slasher(3, 1, SlasherKind::Immutable))?,
         by(&auditor, lrt::UNPRICED_DAY + 18, 60, THIRD, price)?,
-    ])
+    ];
+    for one in well_kept {
+        all.push(one?);
+    }
+    Ok(all)
 }

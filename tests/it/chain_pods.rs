@@ -28,7 +28,12 @@ fn pod(number: u8) -> Address {
     Address::repeat_byte(0x60 + number)
 }
 
-pub(crate) fn emission(emitter: Address, signature: &str, indexed: &[B256], data: &[U256]) -> Emission {
+pub(crate) fn emission(
+    emitter: Address,
+    signature: &str,
+    indexed: &[B256],
+    data: &[U256],
+) -> Emission {
     let topics = [&[keccak256(signature)], indexed].concat();
     Emission {
         address: emitter,
@@ -77,7 +82,11 @@ async fn told(store: &EventStore) -> (Vec<Address>, Vec<u64>) {
     (pods, deltas)
 }
 
-pub(crate) async fn resume(chain: &ScriptedSource, store: &EventStore, blocks: u64) -> StoredIngest {
+pub(crate) async fn resume(
+    chain: &ScriptedSource,
+    store: &EventStore,
+    blocks: u64,
+) -> StoredIngest {
     let options = IngestOptions {
         start_block: chain.blocks()[0].header.block.number,
         range_blocks_first: blocks,
