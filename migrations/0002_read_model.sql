@@ -462,14 +462,14 @@ CREATE TABLE read_model.publications (
     -- The word as it was signed; the contract fills in `lag`.
     word            bytea  NOT NULL,
     tx_hash         bytea  NOT NULL,
-    -- Earlier transactions, which this one replaced at a higher fee.
-    replaced_tx_hashes bytea[] NOT NULL DEFAULT '{}',
     block_number    bigint NOT NULL,
     -- included, final or reorged.
     status          text   NOT NULL,
     -- Whether the contract's own log of it is in the event store.
     is_recorded     boolean NOT NULL DEFAULT false,
     recorded_at     timestamptz NOT NULL DEFAULT now(),
+    -- Earlier transactions, which this one replaced at a higher fee.
+    replaced_tx_hashes bytea[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (oracle_chain_id, oracle, entity_key, seq)
 );
 -- The key starts with the oracle; a rating asks in which oracles it stands.

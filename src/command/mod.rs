@@ -3,6 +3,7 @@
 mod archive;
 mod attest;
 mod backtest;
+mod config;
 mod database;
 mod demo;
 mod doctor;
@@ -154,6 +155,10 @@ enum Command {
     /// Print the GraphQL schema.
     #[command(before_help = "Example: assay schema > schema.graphql")]
     Schema,
+    /// What a command runs with, and where each value comes from.
+    #[command(subcommand)]
+    #[command(before_help = "Example: assay config show run --origin")]
+    Config(config::ConfigCommand),
     /// Print the completions of a shell.
     #[command(
         before_help = "Example: assay completions bash > ~/.local/share/bash-completion/completions/assay"
@@ -205,6 +210,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Doctor(doctor) => doctor::run(&args.database, doctor).await,
         #[cfg(feature = "mcp")]
         Command::Mcp(mcp) => read::mcp(&args.database, mcp).await,
+        Command::Config(command) => config::run(&args.database, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "assay", &mut script);
