@@ -316,6 +316,7 @@ CREATE TABLE read_model.observations (
     said         jsonb   NOT NULL,
     PRIMARY KEY (chain_id, block_hash, name)
 );
+CREATE INDEX observations_by_subject ON read_model.observations (chain_id, subject);
 
 -- The metadata URI that each operator (kind 1) and AVS (kind 2) names now.
 CREATE VIEW read_model.metadata_uris AS
@@ -467,6 +468,8 @@ CREATE TABLE read_model.publications (
     -- Whether the contract's own log of it is in the event store.
     is_recorded     boolean NOT NULL DEFAULT false,
     recorded_at     timestamptz NOT NULL DEFAULT now(),
+    -- Earlier transactions, which this one replaced at a higher fee.
+    replaced_tx_hashes bytea[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (oracle_chain_id, oracle, entity_key, seq)
 );
 -- The key starts with the oracle; a rating asks in which oracles it stands.

@@ -1,10 +1,12 @@
-//! The one door in: signed messages by `POST /v1/attestations`, recorded with the writer's rights.
+//! The one door in: signed messages by `POST /v1/attestations` or the mutation
+//! `recordAttestation`, recorded with the writer's rights.
 //!
-//! The query side cannot write; this route is beside it and takes one document of [`Document`]'s
-//! form a request. Whoever sends it does not matter: what counts is who signed.
+//! The query side cannot write; the route is beside it, and both take one document of
+//! [`Document`]'s form at a time. Whoever sends it does not matter: what counts is who signed.
 
 use std::sync::Arc;
 
+use assay_graphql::{BoxFuture, NotRecorded, Recorded};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
@@ -16,19 +18,63 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::attestation::{DOCUMENT_BYTES_MAX, Document, Recorder, Refused, record};
-use crate::event_store::{EventStore, RecordError, Timeliness};
+use crate::event_store::{EventStore, Record, RecordError, Timeliness};
 
 /// Documents checked at once: more would keep the writer's connections from ingestion.
 const CONCURRENT_MAX: usize = 2;
 
-struct Door {
+/// Over a store with the writer's rights.
+#[derive(Debug)]
+pub struct Door {
     store: EventStore,
     places: Semaphore,
 }
 
-/// The route, over a store with the writer's rights.
-pub fn routes(store: EventStore) -> Router {
-    let door = Arc::new(Door { store, places: Semaphore::new(CONCURRENT_MAX) });
+impl Door {
+    /// The door to a store.
+    pub fn new(store: EventStore) -> Arc<Self> {
+        Arc::new(Self { store, places: Semaphore::new(CONCURRENT_MAX) })
+    }
+
+    async fn take(&self, document: &[u8]) -> Result<Record, (StatusCode, NotRecorded)> {
+        let refuse = |status, code, message| Err((status, NotRecorded { code, message }));
+        let Ok(_place) = self.places.try_acquire() else {
+            let message = "too many messages at once; retry in a few seconds".to_owned();
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message);
+        };
+        let (by, timeliness) = (Recorder::Anyone, Timeliness::Required);
+        let done = match Document::parse(document) {
+            Ok(document) => record(&self.store, document, by, timeliness).await,
+            Err(refused) => Err(refused),
+        };
+        done.or_else(|refused| {
+            let (status, code) = sort(&refused);
+            if status.is_server_error() {
+                tracing::warn!(error = %refused, "a message could not be recorded");
+                return refuse(status, code, "the log is away; retry in a few seconds".to_owned());
+            }
+            refuse(status, code, refused.to_string())
+        })
+    }
+}
+
+/// What the mutation records with.
+#[derive(Debug)]
+pub struct ThroughDoor(pub Arc<Door>);
+
+impl assay_graphql::Recorder for ThroughDoor {
+    fn record(&self, document: String) -> BoxFuture<'static, Result<Recorded, NotRecorded>> {
+        let door = self.0.clone();
+        Box::pin(async move {
+            let done = door.take(document.as_bytes()).await.map_err(|(_, refused)| refused)?;
+            let Record { position, digest, counts_from } = done;
+            Ok(Recorded { position, digest, counts_from_block: counts_from })
+        })
+    }
+}
+
+/// The route.
+pub fn routes(door: Arc<Door>) -> Router {
     Router::new()
         .route("/v1/attestations", post(take))
         .layer(DefaultBodyLimit::max(DOCUMENT_BYTES_MAX))
@@ -42,15 +88,7 @@ async fn take(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) ->
         let message = "send application/json";
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", message);
     }
-    let Ok(_place) = door.places.try_acquire() else {
-        let message = "too many messages at once; retry in a few seconds";
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message);
-    };
-    let done = match Document::parse(&body) {
-        Ok(document) => record(&door.store, document, Recorder::Anyone, Timeliness::Required).await,
-        Err(refused) => Err(refused),
-    };
-    match done {
+    match door.take(&body).await {
         Ok(done) => {
             let said = json!({
                 "position": done.position.to_string(),
@@ -59,14 +97,7 @@ async fn take(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) ->
             });
             (StatusCode::CREATED, axum::Json(said)).into_response()
         }
-        Err(refused) => {
-            let (status, code) = sort(&refused);
-            if status.is_server_error() {
-                tracing::warn!(error = %refused, "a message could not be recorded");
-                return refusal(status, code, "the log is away; retry in a few seconds");
-            }
-            refusal(status, code, &refused.to_string())
-        }
+        Err((status, NotRecorded { code, message })) => refusal(status, code, &message),
     }
 }
 

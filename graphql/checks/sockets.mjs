@@ -23,6 +23,8 @@ const first = (query) =>
 
 const answers = {
   query: await first("{ __typename }"),
+  // As HTTP answers it: in the order of the query, whatever was resolved first.
+  ordered: Object.keys(await first("{ c: entities(first: 1) { totalCount } b: __typename a: status { updatedAt } }")).join(""),
   mutation: await first("mutation { x }"),
   unknown: await first("subscription { secrets { a } }"),
   future: await first('subscription { ratingActions(afterPosition: "999999999") { position } }'),

@@ -45,7 +45,7 @@ export function table(caption, columns, rows, attributes) {
 export const csvLink = (name, columns, rows) => {
   const cell = (value) => (/[",\n]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
   const text = [columns.map(([header]) => header), ...rows.map((row) => columns.map(([, value]) => value(row)))].map((line) => line.map(cell).join(",")).join("\r\n");
-  return h("a", { href: `data:text/csv;charset=utf-8,${encodeURIComponent(text)}`, download: name }, "CSV");
+  return h("a", { href: `data:text/csv;charset=utf-8,${encodeURIComponent(text)}`, download: document.querySelector("p.demo") ? name.replace("assay-", "assay-DEMO-") : name }, "CSV");
 };
 
 /** A chart with the sentence and the table that say the same. */

@@ -7,7 +7,7 @@ import { actionLine } from "./leaderboard.js";
 
 const QUERY = `query Feed($after: String) {
   publications(first: 50, after: $after) { totalCount
-    nodes { oracleChainId oracle entityKey seq word txHash blockNumber status recordedAt
+    nodes { oracleChainId oracle entityKey seq word txHash replacedTxHashes blockNumber status recordedAt
       entity { slug kind address ... on OperatorSet { operatorSetId } rating { label grade seq } } }
     pageInfo { hasNextPage endCursor } }
   included: publications(first: 1, where: { status: [INCLUDED] }) { totalCount }
@@ -57,7 +57,8 @@ export async function load({ ask, at, parameters, here }) {
         ["Newest?", (one) => one.entity?.rating?.seq == null ? "–" : one.entity.rating.seq === one.seq ? "yes" : "superseded"],
         ["Oracle", (one) => h("span", { class: "mono", title: one.oracle }, `${short(one.oracle)} on ${one.oracleChainId}`)],
         ["Block", (one) => figure(one.blockNumber, grouped(one.blockNumber)), "number"],
-        ["Transaction", (one) => h("span", { class: "mono", title: one.txHash }, short(one.txHash))],
+        ["Transaction", (one) => [h("span", { class: "mono", title: one.txHash }, short(one.txHash)),
+          one.replacedTxHashes.length > 0 && h("span", { class: "tag", title: one.replacedTxHashes.join(" ") }, `replaced ${one.replacedTxHashes.map(short).join(", ")}`)]],
       ], publications.nodes),
     h("p", { class: "pages" },
       parameters.get("after") && h("a", { href: here({ after: null }) }, "Newest"),

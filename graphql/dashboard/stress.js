@@ -140,7 +140,7 @@ function overview(scenarios, here) {
     ["Moves", (one) => figure(one.effects.totalCount, grouped(one.effects.totalCount)), "number"],
     ["Worse grade", (one) => figure(one.downgraded, grouped(one.downgraded)), "number"],
     ["Hit worst", (one) => one.effects.nodes[0] ? [called(one.effects.nodes[0]), " ", grade(one.effects.nodes[0].gradeBefore), " → ", grade(one.effects.nodes[0].gradeAfter)] : "nobody that the log knows"],
-    ...tokens.map((token) => [`LRT ${short(token.entity.address)}`, (one) => {
+    ...tokens.map((token) => [`LRT ${token.entity.untrustedName ?? short(token.entity.address)}`, (one) => {
       const found = one.tokens.nodes.find((effect) => effect.slug === token.slug);
       return found ? [grade(found.gradeBefore), " → ", grade(found.gradeAfter), found.lostPpt !== "0" && found.lostPpt != null && [" ", figure(found.lostPpt, percent(found.lostPpt))]] : h("span", { class: "none" }, "as before");
     }, "fixed"]),

@@ -86,6 +86,14 @@ pub enum ApiError {
     /// A document was named by an id that nobody has registered. Send it with its id once.
     #[error("PersistedQueryNotFound")]
     UnknownDocument,
+    /// A message was not recorded, with the reason.
+    #[error("{message}")]
+    NotRecorded {
+        /// The value of `extensions.code`.
+        code: &'static str,
+        /// The reason.
+        message: String,
+    },
     /// A row says what it cannot say. A bug: the read model has to be rebuilt.
     #[error("the read model is corrupt: {0}")]
     Corrupt(&'static str),
@@ -110,6 +118,7 @@ impl ApiError {
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::UnknownKey => "UNAUTHENTICATED",
             Self::UnknownDocument => "PERSISTED_QUERY_NOT_FOUND",
+            Self::NotRecorded { code, .. } => code,
             Self::Corrupt(_) => "INTERNAL",
         }
     }
@@ -147,7 +156,10 @@ impl ApiError {
             }
             Self::Unavailable(_) => "retry in a few seconds".to_owned(),
             Self::ValidationFailed(_) => "the schema is at /schema.graphql".to_owned(),
-            Self::ParseFailed(_) | Self::BadArgument(_) | Self::Corrupt(_) => return None,
+            Self::ParseFailed(_)
+            | Self::BadArgument(_)
+            | Self::NotRecorded { .. }
+            | Self::Corrupt(_) => return None,
         })
     }
 

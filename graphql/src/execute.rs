@@ -4,9 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{
-    EmptyMutation, Name, Request, Response, Schema, ServerError, Value, Variables, indexmap,
-};
+use async_graphql::{Name, Request, Response, Schema, ServerError, Value, Variables, indexmap};
 use serde::Serialize;
 use serde_json::{Map, json};
 use sqlx::PgPool;
@@ -15,18 +13,19 @@ use crate::arrange::Shape;
 use crate::error::{ApiError, annotate};
 use crate::limit::{self, ERRORS_MAX, REQUEST_SECONDS_MAX};
 use crate::query::Query;
+use crate::record::{Mutation, Recorder};
 use crate::scope::{Scope, block_at};
 use crate::session::{Reader, Session};
 use crate::stress::Simulator;
 use crate::subscription::Subscription;
 
 /// The schema. It holds no connection: each request brings its own.
-pub type AssaySchema = Schema<Query, EmptyMutation, Subscription>;
+pub type AssaySchema = Schema<Query, Mutation, Subscription>;
 
 /// The schema, built once.
 pub fn schema() -> &'static AssaySchema {
     static SCHEMA: OnceLock<AssaySchema> = OnceLock::new();
-    SCHEMA.get_or_init(|| Schema::build(Query, EmptyMutation, Subscription).finish())
+    SCHEMA.get_or_init(|| Schema::build(Query, Mutation, Subscription).finish())
 }
 
 /// The schema definition language of [`schema`]: what `graphql/schema.graphql` holds.
@@ -46,11 +45,13 @@ pub struct Backend {
     pub pool: PgPool,
     /// What plays scenarios; without it none are played.
     pub simulator: Option<Arc<dyn Simulator>>,
+    /// What records signed messages; without it none are recorded.
+    pub recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl From<&PgPool> for Backend {
     fn from(pool: &PgPool) -> Self {
-        Self { pool: pool.clone(), simulator: None }
+        Self { pool: pool.clone(), simulator: None, recorder: None }
     }
 }
 
@@ -107,44 +108,57 @@ pub(crate) enum Outcome {
 
 /// Answers a request.
 pub(crate) async fn answer(backend: &Backend, question: Question) -> Answer {
-    match prepare(question) {
+    match prepare(question, Allowed::Mutations) {
         Ok(prepared) => run(backend, prepared).await,
         Err(refusal) => refusal,
     }
 }
 
+/// What a way to ask may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// Read: caches may repeat it.
+    Queries,
+    /// Read and change.
+    Mutations,
+}
+
 /// A request that may be run.
 pub(crate) struct Prepared {
     request: Request,
+    /// Whether it changes something, so that no earlier answer is one to it.
+    pub(crate) is_mutation: bool,
     shape: Shape,
     /// What it costs, in points.
     pub(crate) cost: u64,
 }
 
 /// Checks a request against all limits that do not depend on who asks.
-pub(crate) fn prepare(question: Question) -> Result<Prepared, Answer> {
+pub(crate) fn prepare(question: Question, allowed: Allowed) -> Result<Prepared, Answer> {
     let variables = Variables::from_value(graphql_object(question.variables));
     let name = question.operation_name.as_deref();
     let admitted = match limit::admit(&question.query, name, &variables) {
-        Ok(admitted) if admitted.kind != OperationType::Query => {
-            let message = match admitted.kind {
-                OperationType::Subscription => {
-                    "subscriptions go over a WebSocket with the protocol graphql-transport-ws"
-                }
-                _ => "there are only queries and subscriptions here",
-            };
-            let cause = ApiError::ValidationFailed(message.to_owned());
-            return Err(Answer::refused(cause, Outcome::NotAQuery));
-        }
         Ok(admitted) => admitted,
         Err(cause) => return Err(Answer::refused(cause, Outcome::Refused)),
     };
+    let is_mutation = admitted.kind == OperationType::Mutation;
+    let refusal = match admitted.kind {
+        OperationType::Subscription => {
+            Some("subscriptions go over a WebSocket with the protocol graphql-transport-ws")
+        }
+        OperationType::Mutation if allowed == Allowed::Queries => Some("mutations go by POST"),
+        _ => None,
+    };
+    if let Some(message) = refusal {
+        let cause = ApiError::ValidationFailed(message.to_owned());
+        return Err(Answer::refused(cause, Outcome::NotAQuery));
+    }
     let mut request = Request::new(question.query).variables(variables);
     if let Some(name) = question.operation_name {
         request = request.operation_name(name);
     }
     request.set_parsed_query(admitted.document);
-    Ok(Prepared { request, shape: admitted.shape, cost: admitted.cost })
+    Ok(Prepared { request, is_mutation, shape: admitted.shape, cost: admitted.cost })
 }
 
 /// Runs a request that was checked.
@@ -153,6 +167,9 @@ pub(crate) async fn run(backend: &Backend, prepared: Prepared) -> Answer {
     let mut request = prepared.request.data(session.clone());
     if let Some(simulator) = &backend.simulator {
         request = request.data(simulator.clone());
+    }
+    if let Some(recorder) = &backend.recorder {
+        request = request.data(recorder.clone());
     }
     let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);
     match tokio::time::timeout(allowed, schema().execute(request)).await {

@@ -21,6 +21,9 @@ use crate::http::{KEPT_BRIEFLY, KEPT_FOREVER, Shared};
 use crate::parquet::Rows;
 use crate::transport::{etag, known};
 
+/// The chain id of development chains: what is on one is made up, and a file of it says so.
+const DEVELOPMENT_CHAIN: u64 = 31_337;
+
 /// A table that can be had whole.
 struct Table {
     name: &'static str,
@@ -269,6 +272,8 @@ impl Asked {
 pub(crate) struct Answered {
     pub(crate) data: Value,
     position: String,
+    /// Of the development chain: made up.
+    is_demo: bool,
     is_settled: bool,
 }
 
@@ -296,7 +301,9 @@ pub(crate) async fn ask(
             let said = body.pointer("/extensions/assay/position").and_then(Value::as_str);
             let position = said.unwrap_or("0").to_owned();
             let data = body.get("data").cloned().unwrap_or_default();
-            Ok(Answered { data, position, is_settled: answer.is_settled })
+            let chain = body.pointer("/extensions/assay/block/chainId").and_then(Value::as_u64);
+            let (is_demo, is_settled) = (chain == Some(DEVELOPMENT_CHAIN), answer.is_settled);
+            Ok(Answered { data, position, is_demo, is_settled })
         }
     }
 }
@@ -377,8 +384,9 @@ pub(crate) async fn table(
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         },
     };
+    let demo = if first.is_demo { "DEMO-" } else { "" };
     let disposition =
-        format!("attachment; filename=\"assay-{name}-at-{}.{ending}\"", first.position);
+        format!("attachment; filename=\"assay-{demo}{name}-at-{}.{ending}\"", first.position);
     let head = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CACHE_CONTROL, cache_control(first.is_settled)),

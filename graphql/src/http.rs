@@ -27,7 +27,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::atom;
 use crate::dashboard;
 use crate::error::ApiError;
-use crate::execute::{Answer, Backend, Outcome, Prepared, Question, prepare, run, sdl};
+use crate::execute::{Allowed, Answer, Backend, Outcome, Prepared, Question, prepare, run, sdl};
 use crate::export;
 use crate::graphiql;
 use crate::limit::{
@@ -39,6 +39,7 @@ use crate::metrics;
 use crate::persisted::{self, Registered};
 use crate::quota::{self, ApiKey, Client, Left, Quotas};
 use crate::recent::{self, Recent};
+use crate::record::Recorder;
 use crate::session::Session;
 use crate::stress::Simulator;
 use crate::transport::{
@@ -61,6 +62,8 @@ pub struct ApiConfig {
     pub client_header: Option<HeaderName>,
     /// What plays scenarios; without it none are played.
     pub simulator: Option<Arc<dyn Simulator>>,
+    /// What records signed messages; without it none are recorded.
+    pub recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// Of an answer that will never be another.
@@ -84,14 +87,15 @@ pub(crate) struct Shared {
 
 /// The routes of the API over a pool that may read schema `read_model`.
 pub fn router(pool: PgPool, config: ApiConfig) -> Router {
-    let ApiConfig { lag_blocks_max, api_keys, points_an_hour, client_header, simulator } = config;
+    let ApiConfig { lag_blocks_max, api_keys, points_an_hour, client_header, .. } = config;
+    let (simulator, recorder) = (config.simulator, config.recorder);
     let shared = Arc::new(Shared {
         quotas: Arc::new(Quotas::new(api_keys, points_an_hour, client_header)),
         registered: Registered::new(),
         recent: Recent::new(pool.clone()),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         live: Live::new(pool.clone()),
-        backend: Backend { pool, simulator },
+        backend: Backend { pool, simulator, recorder },
         lag_blocks_max,
         places: Semaphore::new(CONCURRENT_REQUESTS_MAX),
     });
@@ -192,7 +196,8 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
         };
     }
     let text = candidate.map(|candidate| (candidate, question.query.clone()));
-    let prepared = prepare(question);
+    let allowed = if is_get { Allowed::Queries } else { Allowed::Mutations };
+    let prepared = prepare(question, allowed);
     let left = match cost(prepared.as_ref().map_or(1, |prepared| prepared.cost)) {
         Ok(left) => left,
         Err(cause) => return quota::refusal(cause, media),
@@ -204,7 +209,10 @@ async fn respond(shared: &Shared, request: Request, operation: &mut &'static str
             }
             metrics::spent(prepared.cost);
             let points = prepared.cost;
-            shared.recent.get_or_run(key, points, answer(shared, prepared)).await
+            match prepared.is_mutation {
+                true => Arc::new(answer(shared, prepared).await),
+                false => shared.recent.get_or_run(key, points, answer(shared, prepared)).await,
+            }
         }
         Err(refusal) => Arc::new(refusal),
     };

@@ -1,7 +1,7 @@
 //! The query side of Assay: GraphQL over schema `read_model`, and nothing else.
 //!
 //! It never writes and never decides: every answer is a row of the read model, as of one position
-//! of the canonical log.
+//! of the canonical log. Signed messages go to a [`Recorder`] that the binary brings.
 //! Read in this order: `query` (what can be asked), `scope` (as of when), `session` and `page`
 //! (how rows are fetched), `limit` (what is refused), `http` (the wire).
 
@@ -40,6 +40,7 @@ mod quota;
 mod rated;
 mod rating;
 mod recent;
+mod record;
 mod scalar;
 mod scope;
 mod session;
@@ -47,6 +48,7 @@ mod slashing;
 mod status;
 mod stress;
 mod subscription;
+mod token_name;
 mod transport;
 
 pub use error::ApiError;
@@ -60,5 +62,6 @@ pub use listen::serve;
 pub use network::FoundNetwork;
 pub use query::Query;
 pub use quota::ApiKey;
+pub use record::{Mutation, NotRecorded, Recorded, Recorder};
 pub use stress::{BoxFuture, Moment, Simulated, SimulationError, Simulator};
 pub use subscription::Subscription;

@@ -108,13 +108,14 @@ pub const SHOCKS_MAX: usize = 20;
 /// Points of a frontier: each is a linear program.
 pub const FRONTIER_POINTS_MAX: u16 = 41;
 
-/// Fields that compute something, with their points beside those of what they hold.
-const DEAR_FIELDS: [(&str, u64); 5] = [
+/// Fields that compute or change something, with their points beside those of what they hold.
+const DEAR_FIELDS: [(&str, u64); 6] = [
     ("lossDistribution", 40),
     ("stress", 1_000),
     ("whatIf", 500),
     ("frontier", 1_000),
     ("network", 500),
+    ("recordAttestation", 100),
 ];
 
 /// A document that may be run.

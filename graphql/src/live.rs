@@ -175,7 +175,7 @@ impl Drop for Opened {
 impl Executor for Socket {
     async fn execute(&self, request: Request) -> Response {
         match self.payer.admit(&request) {
-            Ok(asked) => self.query(request, asked.document).await,
+            Ok(asked) => self.query(request, asked).await,
             Err(cause) => refused(cause),
         }
     }
@@ -191,8 +191,7 @@ impl Executor for Socket {
         };
         let socket = self.clone();
         if asked.kind == OperationType::Query {
-            return stream::once(async move { socket.query(request, asked.document).await })
-                .boxed();
+            return stream::once(async move { socket.query(request, asked).await }).boxed();
         }
         let opened = Opened(self.open.clone());
         if self.open.fetch_add(1, Ordering::Relaxed) >= SUBSCRIPTIONS_PER_SOCKET_MAX {
@@ -216,17 +215,18 @@ impl Executor for Socket {
 }
 
 impl Socket {
-    async fn query(&self, request: Request, document: ExecutableDocument) -> Response {
+    async fn query(&self, request: Request, asked: limit::Admitted) -> Response {
         let Ok(_place) = self.live.0.turns.acquire().await else {
             return refused(ApiError::Unavailable("the server is going down"));
         };
         let session = Arc::new(Session::new(self.live.0.pool.clone()));
         let mut request = request.data(session);
-        request.set_parsed_query(document);
+        request.set_parsed_query(asked.document);
         let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);
         match tokio::time::timeout(allowed, schema().execute(request)).await {
             Ok(mut response) => {
                 response.errors.iter_mut().for_each(annotate);
+                asked.shape.arrange(&mut response.data);
                 response
             }
             Err(_) => refused(ApiError::Timeout { seconds: REQUEST_SECONDS_MAX }),
@@ -238,7 +238,7 @@ fn admit(request: &Request) -> Result<limit::Admitted, ApiError> {
     let admitted =
         limit::admit(&request.query, request.operation_name.as_deref(), &request.variables)?;
     if admitted.kind == OperationType::Mutation {
-        return Err(ApiError::ValidationFailed("there are no mutations here".to_owned()));
+        return Err(ApiError::ValidationFailed("mutations go by POST".to_owned()));
     }
     Ok(admitted)
 }

@@ -72,12 +72,14 @@ const FIGURES: [Figure; 8] = [
     Figure {
         name: "assay_rating_actions_total",
         kind: "counter",
-        help: "Rating actions said",
-        sql: "SELECT format('{type=\"%s\"}', name), count(a.kind)::text
+        help: "Rating actions said, and whether the end of an epoch (7200 blocks) or an event made them due",
+        sql: "SELECT format('{type=\"%s\",trigger=\"%s\"}', name, trigger), count(a.kind)::text
                 FROM unnest(ARRAY['assigned', 'affirmed', 'upgraded', 'downgraded', 'withdrawn'])
                      WITH ORDINALITY AS of_kind (name, number)
+                CROSS JOIN unnest(ARRAY['epoch_end', 'event']) AS due (trigger)
                 LEFT JOIN read_model.rating_actions a ON a.kind = number
-               GROUP BY number, name ORDER BY number",
+                     AND ((a.block_number + 1) % 7200 = 0) = (trigger = 'epoch_end')
+               GROUP BY number, name, trigger ORDER BY number, trigger",
     },
     Figure {
         name: "assay_action_latency_seconds",

@@ -9,22 +9,30 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::entity::{EntityKind, RatedFields};
 use crate::error::ApiError;
+
 use crate::session::{Batch, Reader, Session};
+use crate::token_name::TokenNames;
 
 /// Characters shown of a name: a longer one is made to push something else aside.
 const NAME_CHARS_MAX: usize = 80;
 
-/// What an entity calls itself; an operator set what its AVS does.
+/// What an entity calls itself: a token as its contract answers, an operator or an AVS in its
+/// document or its URI, an operator set what its AVS does.
 pub(crate) async fn name_of(
     ctx: &Context<'_>,
     entity: &RatedFields,
 ) -> Result<Option<String>, ApiError> {
+    let (session, row) = (Session::of(ctx)?, entity.row());
     let kind = match entity.kind()? {
         EntityKind::Operator => EntityKind::Operator,
         EntityKind::Avs | EntityKind::OperatorSet => EntityKind::Avs,
-        EntityKind::Lrt => return Ok(None),
+        EntityKind::Lrt => {
+            session.used_live();
+            let key = (row.chain_id, row.address.clone());
+            let named = session.load::<TokenNames>((), key).await?;
+            return Ok(named.as_deref().map(cut));
+        }
     };
-    let (session, row) = (Session::of(ctx)?, entity.row());
     let key = (kind.number(), row.chain_id, row.address.clone());
     let Some(named) = session.load::<Names>(entity.scope.position, key).await? else {
         return Ok(None);

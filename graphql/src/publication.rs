@@ -66,13 +66,14 @@ pub(crate) struct PublicationRow {
     seq: i64,
     word: Vec<u8>,
     tx_hash: Vec<u8>,
+    replaced_tx_hashes: Vec<Vec<u8>>,
     block_number: i64,
     status: String,
     recorded_micros: i64,
 }
 
 const COLUMNS: &str = "b.oracle_chain_id, b.oracle, b.entity_key, b.seq, b.word, b.tx_hash,
-    b.block_number, b.status,
+    b.replaced_tx_hashes, b.block_number, b.status,
     (extract(epoch FROM b.recorded_at) * 1000000)::bigint AS recorded_micros";
 
 impl PublicationStatus {
@@ -181,6 +182,11 @@ impl Publication {
     /// The transaction that published it.
     async fn tx_hash(&self) -> Result<Bytes32, ApiError> {
         Bytes32::from_row(&self.row.tx_hash)
+    }
+
+    /// Transactions that it replaced at a higher fee, in the order in which they were sent.
+    async fn replaced_tx_hashes(&self) -> Result<Vec<Bytes32>, ApiError> {
+        self.row.replaced_tx_hashes.iter().map(|hash| Bytes32::from_row(hash)).collect()
     }
 
     /// The block of that transaction.

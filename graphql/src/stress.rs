@@ -25,6 +25,9 @@ use crate::scalar::{Address, BigInt, Bytes32, ChainId, Grade};
 use crate::scope::Scope;
 use crate::session::Session;
 
+/// Drivers of an effect that are shown.
+const DRIVERS_MAX: usize = 20;
+
 /// Plays scenarios on the state of the log.
 pub trait Simulator: std::fmt::Debug + Send + Sync {
     /// What each scenario does at a moment, in their order.
@@ -408,6 +411,30 @@ impl ScenarioEffect {
     async fn expected_loss_after_ppt(&self) -> BigInt {
         BigInt(self.effect.expected_loss_after.0.to_string())
     }
+
+    /// Loss blocks that it moves, the most moved first, at most 20. The changes of all add up to
+    /// the change of the expected loss.
+    async fn drivers(&self) -> Vec<EffectDriver> {
+        let shown = self.effect.drivers.iter().take(DRIVERS_MAX);
+        shown
+            .map(|driver| EffectDriver {
+                block: driver.block.clone(),
+                before_ppt: BigInt(driver.before.0.to_string()),
+                after_ppt: BigInt(driver.after.0.to_string()),
+            })
+            .collect()
+    }
+}
+
+/// A loss block that a scenario moves, by its part of the expected loss.
+#[derive(Debug, Clone, SimpleObject)]
+pub(crate) struct EffectDriver {
+    /// The block's id.
+    pub block: String,
+    /// Its part before, 1e-12; zero where there was no such block.
+    pub before_ppt: BigInt,
+    /// And after.
+    pub after_ppt: BigInt,
 }
 
 /// How many there are.

@@ -66,6 +66,16 @@ impl DatabaseArgs {
         self.connect_with(Durability::Durable).await
     }
 
+    /// The database that was given.
+    pub(super) fn url(&self) -> Option<&str> {
+        self.database_url.as_deref()
+    }
+
+    /// Whether the directory was given.
+    pub(super) const fn is_placed(&self) -> bool {
+        self.data_dir.is_some()
+    }
+
     /// The directory of the private Postgres; nothing if the database is elsewhere.
     pub(super) fn data_dir(&self) -> Option<Result<PathBuf, ClusterError>> {
         match (&self.database_url, &self.data_dir) {

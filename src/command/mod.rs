@@ -3,6 +3,7 @@
 mod archive;
 mod attest;
 mod backtest;
+mod config;
 mod database;
 mod demo;
 mod doctor;
@@ -144,6 +145,9 @@ enum Command {
     /// What the ratings would be if something happened.
     #[command(before_help = "Example: assay stress --slash 0x…=50%")]
     Stress(stress::StressArgs),
+    /// What the ratings would be if this happened: before, after, and what drives the change.
+    #[command(name = "whatif")]
+    WhatIf(read::WhatIfArgs),
     /// Which methodology this is, and what another would have said.
     #[command(before_help = "Example: assay methodology compare other.json")]
     Methodology(methodology::MethodologyArgs),
@@ -153,6 +157,10 @@ enum Command {
     /// Print the GraphQL schema.
     #[command(before_help = "Example: assay schema > schema.graphql")]
     Schema,
+    /// What a command runs with, and where each value comes from.
+    #[command(subcommand)]
+    #[command(before_help = "Example: assay config show run --origin")]
+    Config(config::ConfigCommand),
     /// Print the completions of a shell.
     #[command(
         before_help = "Example: assay completions bash > ~/.local/share/bash-completion/completions/assay"
@@ -188,6 +196,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Loss(loss) => loss::run(loss),
         Command::Backtest(backtest) => backtest::run(&args.database, backtest).await,
         Command::Stress(stress) => stress::run(&args.database, stress).await,
+        Command::WhatIf(what_if) => read::what_if(&args.database, what_if).await,
         Command::Methodology(found) => methodology::run(&args.database, found).await,
         Command::Frontier(frontier) => frontier::run(&args.database, frontier).await,
         Command::Ls(ls) => read::ls(&args.database, ls).await,
@@ -204,6 +213,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Doctor(doctor) => doctor::run(&args.database, doctor).await,
         #[cfg(feature = "mcp")]
         Command::Mcp(mcp) => read::mcp(&args.database, mcp).await,
+        Command::Config(command) => config::run(&args.database, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "assay", &mut script);

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
 use anyhow::{Context as _, bail};
 use assay::agreement::LogView;
 use assay::event_store::{EventStore, NOTIFY_CHANNEL};
+use assay::intake::{self, Door, ThroughDoor};
 use assay::metrics::RATING_RUN_SECONDS;
 use assay::projection::publications;
 use assay::rater::{Rater, RaterError};
@@ -162,15 +164,17 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
     let reader = open.reader().await?;
     let listener = super::serving::listen(args.listen).await?;
     super::say(&format!("GraphQL: http://{}/graphql", listener.local_addr()?));
+    let door = Door::new(store.clone());
     let router = assay_graphql::router(
         reader,
         assay_graphql::ApiConfig {
             lag_blocks_max: Some(LAG_BLOCKS_MAX),
             simulator: Some(open.simulator().await?),
+            recorder: Some(Arc::new(ThroughDoor(door.clone()))),
             ..api
         },
     )
-    .merge(assay::intake::routes(store.clone()));
+    .merge(intake::routes(door));
     let oracle = open.oracle().await?;
     let view = LogView::new(store.clone());
     let mut nodes = Vec::new();

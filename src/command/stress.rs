@@ -12,19 +12,34 @@ use assay_domain::scenario::{
 use assay_domain::state::ChainState;
 use assay_domain::{AvsId, ChainId, OperatorId, OperatorSetId, State};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::database::DatabaseArgs;
 use super::progress::during;
+use super::read::{self, ServerArgs};
 
 /// Lines of a table; `--json` has all.
 const LINES_MAX: usize = 40;
+
+const NOT_BOTH: &str = "name fixed scenarios or shocks of your own, not both";
 
 #[derive(Debug, Args)]
 pub(super) struct StressArgs {
     /// Play only this one of the fixed scenarios; repeat for more [default: all of them].
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
+    #[command(flatten)]
+    shocks: ShockArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Print one JSON object with every figure; a server's answer as it is.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What happens.
+#[derive(Debug, Args)]
+pub(super) struct ShockArgs {
     /// Slash an operator by a share of all its allocations.
     #[arg(long, value_name = "OPERATOR=PERCENT%")]
     slash: Vec<String>,
@@ -39,14 +54,11 @@ pub(super) struct StressArgs {
     exits_stop: Option<u64>,
     /// The chain, where the log has several.
     #[arg(long)]
-    chain_id: Option<ChainId>,
-    /// Print one JSON object with every figure.
-    #[arg(long)]
-    json: bool,
+    pub(super) chain_id: Option<ChainId>,
 }
 
-impl StressArgs {
-    fn scenarios(&self, set: &StressSet) -> anyhow::Result<Vec<Scenario>> {
+impl ShockArgs {
+    fn read(&self) -> anyhow::Result<Vec<Shock>> {
         let mut shocks = Vec::new();
         for slash in &self.slash {
             let (operator, share) =
@@ -66,9 +78,48 @@ impl StressArgs {
         if let Some(days) = self.exits_stop {
             shocks.push(Shock::ExitsStopped { days });
         }
+        Ok(shocks)
+    }
+
+    /// The same as the API wants it; null where nothing happens.
+    pub(super) fn input(&self) -> anyhow::Result<Value> {
+        let (mut slash, mut compromise, mut input) = (Vec::new(), Vec::new(), Map::new());
+        for shock in self.read()? {
+            match shock {
+                Shock::OperatorsSlashed { operators: Targets::Named(operators), share } => {
+                    slash.extend(operators.iter().map(|operator| {
+                        json!({ "operator": operator.0, "sharePpt": share.0.to_string() })
+                    }));
+                }
+                Shock::SlashersCompromised { sets: Targets::Named(sets) } => {
+                    compromise.extend(
+                        sets.iter().map(|set| json!({ "avs": set.avs.0, "operatorSetId": set.id })),
+                    );
+                }
+                Shock::ClientBug { affected } => {
+                    input.insert("clientBugPpt".to_owned(), json!(affected.0.to_string()));
+                }
+                Shock::ExitsStopped { days } => {
+                    input.insert("exitsStoppedDays".to_owned(), json!(days));
+                }
+                Shock::OperatorsSlashed { .. } | Shock::SlashersCompromised { .. } => {}
+            }
+        }
+        for (name, all) in [("slash", slash), ("compromise", compromise)] {
+            if !all.is_empty() {
+                input.insert(name.to_owned(), json!(all));
+            }
+        }
+        Ok(if input.is_empty() { Value::Null } else { Value::Object(input) })
+    }
+}
+
+impl StressArgs {
+    fn scenarios(&self, set: &StressSet) -> anyhow::Result<Vec<Scenario>> {
+        let shocks = self.shocks.read()?;
         if !shocks.is_empty() {
             if !self.scenario.is_empty() {
-                bail!("name fixed scenarios or shocks of your own, not both");
+                bail!(NOT_BOTH);
             }
             return Ok(vec![Scenario::own(shocks)]);
         }
@@ -120,6 +171,15 @@ pub(super) fn share_of_percent(text: &str) -> anyhow::Result<Ppt> {
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: StressArgs) -> anyhow::Result<()> {
+    if args.server.is_remote() {
+        let shocks = args.shocks.input()?;
+        if !shocks.is_null() && !args.scenario.is_empty() {
+            bail!(NOT_BOTH);
+        }
+        let source = args.server.open(database).await?;
+        let chain_id = args.shocks.chain_id;
+        return read::stress(source, chain_id, &args.scenario, shocks, args.json).await;
+    }
     let set = StressSet::version_1().context("the embedded scenarios are wrong")?;
     let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
     let scenarios = args.scenarios(&set)?;
@@ -127,7 +187,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: StressArgs) -> anyhow::Re
     let mut rater = open.rater().await?;
     during("folding the log", rater.catch_up()).await?;
     let state = rater.state().context("nothing was folded")?;
-    let (chain_id, chain) = chain_of(state, args.chain_id)?;
+    let (chain_id, chain) = chain_of(state, args.shocks.chain_id)?;
     let baseline = Baseline::of(chain, chain_id, &methodology);
     let mut played = Vec::new();
     for scenario in scenarios {

@@ -21,6 +21,9 @@ const ABANDONED_DAY: u64 = 200;
 /// Seconds after which every batch has expired.
 const EXPIRY_SECONDS: u64 = 2_000;
 
+/// A base fee above what the transaction before offered, wei.
+const DEAR_WEI: u64 = 50_000_000_000;
+
 /// How long to wait for a block that does not come.
 const IN_VAIN: Duration = Duration::from_secs(1);
 
@@ -43,8 +46,8 @@ pub(super) async fn stage(open: &Open) -> anyhow::Result<Feed> {
     Ok(Feed::new(local, publication.oracle.address))
 }
 
-/// The first batches expire before a block takes them and fail; then everything that is due is
-/// published.
+/// The first batches expire before a block takes them and fail; those after them are replaced at a
+/// higher fee; then everything that is due is published.
 async fn publish_in_trouble(
     local: &LocalChain,
     pool: &PgPool,
@@ -61,6 +64,16 @@ async fn publish_in_trouble(
     anvil(local, "evm_increaseTime", json!([EXPIRY_SECONDS])).await?;
     anvil(local, "evm_mine", json!([])).await?;
     publish_in_vain(pool, &hasty).await?;
+    // Blocks cost more than what was sent offers. A publisher counts them from its own start on,
+    // so one has to come while it waits.
+    anvil(local, "anvil_setNextBlockBaseFeePerGas", json!([DEAR_WEI])).await?;
+    anvil(local, "evm_mine", json!([])).await?;
+    hasty.policy.patience.bump_after_blocks = 1;
+    let mine = async {
+        tokio::time::sleep(IN_VAIN / 2).await;
+        anvil(local, "evm_mine", json!([])).await
+    };
+    tokio::try_join!(publish_in_vain(pool, &hasty), mine)?;
     // From here on all goes well.
     anvil(local, "evm_mine", json!([])).await?;
     anvil(local, "evm_setAutomine", json!([true])).await?;

@@ -4,7 +4,7 @@
 //! knows no difference. The fixed set of stress scenarios lies beside the methodology and has a
 //! hash of its own; a scenario of one's own is built from the same shocks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{B256, U256};
 use serde::{Deserialize, Serialize};
@@ -472,6 +472,36 @@ pub struct Effect {
     pub expected_loss_before: ExpectedLossPpt,
     /// And after.
     pub expected_loss_after: ExpectedLossPpt,
+    /// Loss blocks that it moves, the most moved first: their changes add up to the change of the
+    /// expected loss.
+    pub drivers: Vec<Driver>,
+}
+
+/// A loss block before and after, by its part of the expected loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Driver {
+    /// The block's id.
+    pub block: String,
+    /// Before; zero where there was no such block.
+    pub before: ExpectedLossPpt,
+    /// And after.
+    pub after: ExpectedLossPpt,
+}
+
+fn drivers(
+    before: &BTreeMap<String, ExpectedLossPpt>,
+    after: &BTreeMap<String, ExpectedLossPpt>,
+) -> Vec<Driver> {
+    let of = |blocks: &BTreeMap<String, ExpectedLossPpt>, id: &str| {
+        blocks.get(id).copied().unwrap_or_default()
+    };
+    let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let driver =
+        |id: &String| Driver { block: id.clone(), before: of(before, id), after: of(after, id) };
+    let mut moved: Vec<Driver> =
+        ids.into_iter().map(driver).filter(|one| one.before != one.after).collect();
+    moved.sort_by_key(|one| std::cmp::Reverse(one.before.0.abs_diff(one.after.0)));
+    moved
 }
 
 fn as_text<S: serde::Serializer>(entity: &RatedEntity, serializer: S) -> Result<S::Ok, S::Error> {
@@ -495,6 +525,8 @@ struct Figures {
     /// `None`: not rated.
     grade: Option<Grade>,
     expected_loss: ExpectedLossPpt,
+    /// Its parts, by block.
+    blocks: BTreeMap<String, ExpectedLossPpt>,
     /// Of a token: what the log shows of it, and its net asset value, wei.
     held: Option<(U256, U256)>,
 }
@@ -519,6 +551,12 @@ impl Figures {
         Self {
             grade: is_rated.then(|| grade_of(&opinion, methodology)),
             expected_loss: opinion.profile.expected_loss(),
+            blocks: opinion
+                .profile
+                .blocks()
+                .iter()
+                .map(|block| (block.id.clone(), block.expected_loss))
+                .collect(),
             held,
         }
     }
@@ -547,6 +585,7 @@ pub fn effects(
             grade_after: after.grade,
             expected_loss_before: before.expected_loss,
             expected_loss_after: after.expected_loss,
+            drivers: drivers(&before.blocks, &after.blocks),
         }
     };
     let has_moved = |effect: &Effect| {

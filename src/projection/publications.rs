@@ -29,24 +29,25 @@ const RECORDED: &str = "WITH written AS (
 
 /// What changed since. A batch that was replaced has several transactions; the newest is named.
 const CHANGES: &str = "WITH landed AS (
-    SELECT o.chain_id, o.address, m.entity_key, m.seq, r.word, t.tx_hash, b.block_number,
-           b.phase AS status
+    SELECT o.chain_id, o.address, m.entity_key, m.seq, r.word,
+           t.hashes[cardinality(t.hashes)] AS tx_hash,
+           trim_array(t.hashes, 1) AS replaced_tx_hashes, b.block_number, b.phase AS status
       FROM outbox.batches b
       JOIN outbox.oracles o ON o.id = b.oracle_id
       JOIN outbox.batch_members m ON m.batch_id = b.id
       JOIN outbox.reports r USING (entity_key, seq)
-      JOIN LATERAL (SELECT tx_hash FROM outbox.tx_attempts t
-                     WHERE t.batch_id = b.id AND t.intent = 'publish'
-                     ORDER BY attempt DESC LIMIT 1) t ON true
+      JOIN LATERAL (SELECT array_agg(tx_hash ORDER BY attempt) AS hashes
+                      FROM outbox.tx_attempts t
+                     WHERE t.batch_id = b.id AND t.intent = 'publish') t ON t.hashes IS NOT NULL
      WHERE b.landing = 'stored'
        AND (b.phase = 'included' OR b.phase = 'final' AND m.outcome = 'rated')
 ), written AS (
     INSERT INTO read_model.publications AS p (oracle_chain_id, oracle, entity_key, seq, word,
-           tx_hash, block_number, status)
+           tx_hash, replaced_tx_hashes, block_number, status)
     SELECT * FROM landed
     ON CONFLICT (oracle_chain_id, oracle, entity_key, seq) DO UPDATE
-       SET tx_hash = excluded.tx_hash, block_number = excluded.block_number,
-           status = excluded.status
+       SET tx_hash = excluded.tx_hash, replaced_tx_hashes = excluded.replaced_tx_hashes,
+           block_number = excluded.block_number, status = excluded.status
      WHERE NOT p.is_recorded AND (p.tx_hash, p.block_number, p.status)
            IS DISTINCT FROM (excluded.tx_hash, excluded.block_number, excluded.status)
     RETURNING oracle_chain_id, oracle, entity_key, seq, status

@@ -5,19 +5,22 @@
 //! mainnet; only the addresses are invented.
 
 use alloy::dyn_abi::DynSolValue;
-use alloy::primitives::{Address, I256, U256};
+use alloy::primitives::{Address, I256, U256, bytes};
 use assay_domain::{Event, StakerId, StrategyId};
+use serde_json::json;
 
 use super::{ETH, WAD, World, WorldError, address, ether, operator, set};
+use crate::chain::observe::Observed;
 
-/// A token: the protocol whose ABIs it speaks, and for each restaker its operator and ether.
-type Token = (&'static str, &'static [(Option<usize>, u64)]);
+/// A token: its name, the protocol whose ABIs it speaks, and for each restaker its operator and
+/// ether.
+type Token = (&'static str, &'static str, &'static [(Option<usize>, u64)]);
 
 /// Proven, undercovered, slashed.
 const TOKENS: [Token; 3] = [
-    ("etherfi", &[(Some(0), 31_000), (Some(2), 9_500), (None, 1_200)]),
-    ("swell", &[(Some(5), 6_400), (Some(2), 3_100)]),
-    ("kelp", &[(Some(1), 14_800), (Some(4), 5_250), (Some(3), 2_600)]),
+    ("River ETH", "etherfi", &[(Some(0), 31_000), (Some(2), 9_500), (None, 1_200)]),
+    ("Meadow ETH", "swell", &[(Some(5), 6_400), (Some(2), 3_100)]),
+    ("Heath ETH", "kelp", &[(Some(1), 14_800), (Some(4), 5_250), (Some(3), 2_600)]),
 ];
 
 /// The day on which the tokens appear, and the days between two reports.
@@ -29,6 +32,11 @@ const UNDERCOVERED_FROM: u64 = 340;
 
 /// The third token's restaker buys shares of a strategy that nobody prices until it is attested.
 pub(super) const UNPRICED_DAY: u64 = 325;
+
+/// The day on which an operator of the third token is slashed in front of everybody, and the day on
+/// which the recipient takes what was slashed.
+pub(super) const LOSS_DAY: u64 = 316;
+pub(super) const RELEASED_DAY: u64 = 324;
 
 /// The strategy that nobody prices at first.
 pub(super) fn unpriced() -> StrategyId {
@@ -51,11 +59,15 @@ fn zero() -> DynSolValue {
     U256::ZERO.into()
 }
 
-/// What a token is worth on a day, wei: it grows by 3 % a year, until the third is slashed.
+/// What a token is worth on a day, wei: it grows by 3 % a year, and the third is slashed twice.
 fn rate(token: usize, day: u64) -> U256 {
     let growth = WAD / 100 * 3 / 365 * day;
-    let loss = if token == 2 && day > 362 { WAD / 1_000 * 22 } else { 0 };
-    U256::from(WAD / 100 * 102 + growth - loss)
+    let thousandths = match (token, day) {
+        (2, 363..) => 33,
+        (2, LOSS_DAY..) => 11,
+        _ => 0,
+    };
+    U256::from(WAD / 100 * 102 + growth - WAD / 1_000 * thousandths)
 }
 
 fn worth(tokens: U256, rate: U256) -> U256 {
@@ -84,8 +96,25 @@ impl World {
         Ok(())
     }
 
+    /// What the tokens answer when they are asked for their `name()`.
+    pub(super) fn token_names(&self) -> Vec<Observed> {
+        let named = |(called, protocol, _): &Token| {
+            let manifest = self.manifests.iter().find(|one| one.name == *protocol)?;
+            let (name, input) = (format!("{called} (DEMO)"), bytes!("06fdde03"));
+            let said = json!({ "call": "name()", "input": input, "answer": [name] });
+            let event = Event::ViewObserved {
+                name: format!("name of {called}"),
+                contract: manifest.token?.0,
+                input,
+                answer: DynSolValue::String(name).abi_encode().into(),
+            };
+            Some(Observed { event, said })
+        };
+        TOKENS.iter().filter_map(named).collect()
+    }
+
     fn deploy_tokens(&mut self) -> Result<(), WorldError> {
-        for (token, (protocol, restakers)) in TOKENS.iter().enumerate() {
+        for (token, (_, protocol, restakers)) in TOKENS.iter().enumerate() {
             let addresses: Vec<_> = (0..restakers.len()).map(|n| restaker(token, n)).collect();
             match *protocol {
                 "etherfi" => {
@@ -129,7 +158,7 @@ impl World {
 
     /// The balances of a token's pods are proven: as deposited, and a thousandth more each month.
     fn prove_pods(&mut self, token: usize, day: u64) {
-        for (number, (with, deposited)) in TOKENS[token].1.iter().enumerate() {
+        for (number, (with, deposited)) in TOKENS[token].2.iter().enumerate() {
             let staker = restaker(token, number);
             let shares =
                 ether(*deposited) + ether(*deposited) * U256::from(day) / U256::from(30_000);
@@ -147,13 +176,13 @@ impl World {
 
     /// What stands in a token's pods, if nothing had been slashed.
     fn in_pods(&self, token: usize) -> U256 {
-        let restakers = (0..TOKENS[token].1.len()).map(|number| restaker(token, number));
+        let restakers = (0..TOKENS[token].2.len()).map(|number| restaker(token, number));
         restakers.filter_map(|staker| self.pods.get(&staker)).sum()
     }
 
     /// A report of a protocol, somebody who redeems, and what the token trades at.
     fn report(&mut self, token: usize, day: u64) -> Result<(), WorldError> {
-        let (protocol, _) = TOKENS[token];
+        let (_, protocol, _) = TOKENS[token];
         let (rate, last, week) = (rate(token, day), rate(token, day - 1), day / REPORT_DAYS);
         let tokens = self.in_pods(token) * U256::from(WAD) / rate;
         let user = who(address("user", usize::try_from(week).unwrap_or_default()));

@@ -6,6 +6,7 @@
 
 mod lrt;
 mod play;
+mod rewards;
 
 use std::collections::BTreeMap;
 
@@ -47,7 +48,7 @@ const WAD: u64 = 1_000_000_000_000_000_000;
 const ETH: Address = alloy::primitives::address!("beaC0eeEeeeeEEeEeEEEEeeEEeEeeeEeeEEBEaC0");
 
 /// Operators: name, ether delegated, allocation delay in blocks.
-const OPERATORS: [(&str, u64, Option<u32>); 9] = [
+const OPERATORS: [(&str, u64, Option<u32>); 10] = [
     ("Wren", 118_204, Some(126_000)),
     ("Heron", 64_310, Some(100_800)),
     ("Plover", 41_870, Some(126_000)),
@@ -58,15 +59,19 @@ const OPERATORS: [(&str, u64, Option<u32>); 9] = [
     ("Knot", 4_410, None),
     // Nothing of it is allocated: it is not rated.
     ("Teal", 3_120, Some(126_000)),
+    // Everything about its one set is attested: the best grade that the platform's own contracts
+    // leave to anybody.
+    ("Ruff", 52_600, Some(126_000)),
 ];
 
 /// AVSs and their operator sets: name, and for each set whether it hands over what it slashes.
-const AVSS: [(&str, &[Recipient]); 5] = [
+const AVSS: [(&str, &[Recipient]); 6] = [
     ("Northlight", &[Recipient::Nobody, Recipient::Treasury]),
     ("Lattice", &[Recipient::Itself]),
     ("Tidewater", &[Recipient::Nobody]),
     ("Kestrel DA", &[Recipient::Nobody, Recipient::Nobody]),
     ("Gannet Oracle", &[Recipient::Treasury]),
+    ("Turnstone", &[Recipient::Nobody]),
 ];
 
 /// Who gets what a set slashes.
@@ -78,7 +83,7 @@ enum Recipient {
 }
 
 /// Allocations: day, operator, AVS, set, parts of a thousand.
-const ALLOCATIONS: [(u64, usize, usize, u32, u64); 16] = [
+const ALLOCATIONS: [(u64, usize, usize, u32, u64); 17] = [
     (20, 0, 0, 0, 20),
     (22, 0, 3, 0, 15),
     (21, 1, 0, 0, 60),
@@ -86,6 +91,7 @@ const ALLOCATIONS: [(u64, usize, usize, u32, u64); 16] = [
     (30, 1, 2, 0, 100),
     (24, 2, 3, 0, 80),
     (40, 2, 3, 1, 40),
+    (26, 9, 5, 0, 250),
     (28, 3, 0, 1, 300),
     (35, 3, 4, 0, 150),
     (33, 4, 1, 0, 600),
@@ -329,13 +335,15 @@ impl World {
         for (_, who, avs, id, parts) in ALLOCATIONS.iter().filter(|one| one.0 == day) {
             self.allocate(*who, *avs, *id, WAD / 1_000 * parts);
         }
+        self.pay(day);
         match day {
             // Tidewater slashes Dunlin a tenth; it is burnt a week later.
             120 => self.slash(6, 2, 0, 10, "missed 4 of 5 rounds (DEMO)"),
             128 => self.release(1),
-            // Gannet Oracle slashes Avocet; its treasury takes it.
-            230 => self.slash(3, 4, 0, 25, "two reports for round 88213 (DEMO)"),
-            238 => self.release(2),
+            // Gannet Oracle slashes Avocet; its treasury takes it, and holders of the third token
+            // see its rate fall.
+            lrt::LOSS_DAY => self.slash(3, 4, 0, 60, "two reports for round 88213 (DEMO)"),
+            lrt::RELEASED_DAY => self.release(2),
             // Heron gives up its notice.
             345 => {
                 let effect_block = u32::try_from(self.block.number).unwrap_or(u32::MAX);

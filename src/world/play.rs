@@ -23,6 +23,7 @@ use super::{
 use crate::attestation::{Document, Recorder, Refused, record};
 use crate::documents::{self, DocumentError};
 use crate::event_store::{AppendError, Batch, EventStore, Revert, Timeliness};
+use crate::observations;
 use crate::rater::{CaughtUp, Rater, RaterError};
 
 /// The day of a slash in a block that the chain takes back.
@@ -101,6 +102,10 @@ pub async fn play(
     }
     let named = documents::Document::parse(DOCUMENT_URI, DOCUMENT.as_bytes())?;
     documents::record(store, CHAIN_ID, &[named]).await?;
+    let end = head(&all);
+    if day_of(end.number) <= *days.end() {
+        observations::record(store, CHAIN_ID, end, World::new()?.token_names()).await?;
+    }
     Ok(rater.catch_up().await?)
 }
 
@@ -163,6 +168,7 @@ fn claim(day: u64, valid_days: u64, level: VerificationLevel, claim: Claim) -> M
 /// Who administers, an auditor, an AVS that speaks for itself, and all that they say.
 fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     const THIRD: VerificationLevel = VerificationLevel::SignedThirdParty;
+    const REMOTE: VerificationLevel = VerificationLevel::VerifiedRemote;
     const SELF: VerificationLevel = VerificationLevel::SelfClaim;
     let (administrator, auditor, kestrel) = (key("administrator")?, key("auditor")?, key("avs")?);
     let appointed = Message::AdministratorAppointment(AdministratorAppointment {
@@ -191,6 +197,17 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     };
     let ruleset = Ruleset { redistributing: false, rules: vec![rule] };
     let covered = BTreeSet::from([ruleset.hash()]);
+    let (turnstone, wei) = (set(5, 0), U256::from(WAD) * U256::from(900));
+    let well_kept = [
+        Claim::Ruleset { set: turnstone, ruleset: ruleset.clone() },
+        slasher(5, 0, SlasherKind::Immutable),
+        Claim::ProfitFromCorruption {
+            set: turnstone,
+            wei,
+            method: "an estimate (DEMO)".to_owned(),
+        },
+        Claim::CorruptionThreshold { set: turnstone, alpha: Ppt(333_333_333_333) },
+    ];
     let veto = Claim::Veto { set: set(3, 0), independent_signers: 5, window_blocks: 50_400 };
     let remote = |number: usize| Claim::Infrastructure {
         operator: operator(number),
@@ -238,10 +255,11 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
         ..by(&auditor, LATE_SINCE, 700, THIRD, slasher(0, 0, SlasherKind::Immutable))?
     };
     let own = Some(address("avs", 3));
-    let cushion = cushion.map(|claim| by(&auditor, 320, 600, THIRD, claim)).transpose()?;
-    let said = vec![
+    let cushion = cushion.map(|claim| by(&auditor, 320, 600, THIRD, claim));
+    let well_kept = well_kept.map(|claim| by(&auditor, 12, 700, REMOTE, claim));
+    let mut all = vec![
         signed(&administrator, 10, appointed)?,
-        signed(&administrator, 10, registration(10, auditor.address(), THIRD, None))?,
+        signed(&administrator, 10, registration(10, auditor.address(), REMOTE, None))?,
         signed(&administrator, 10, registration(10, kestrel.address(), SELF, own))?,
         by(&auditor, 12, 700, THIRD, Claim::Ruleset { set: set(3, 0), ruleset })?,
         by(&auditor, 12, 700, THIRD, slasher(3, 0, council))?,
@@ -260,5 +278,8 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
         by(&auditor, 300, 600, THIRD, profit(0, 0, ether(2_500)))?,
         by(&auditor, lrt::UNPRICED_DAY + 18, 60, THIRD, price)?,
     ];
-    Ok(said.into_iter().chain(cushion).collect())
+    for one in well_kept.into_iter().chain(cushion) {
+        all.push(one?);
+    }
+    Ok(all)
 }

@@ -8,6 +8,7 @@ use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use assay::attestation::{Document, Recorder, Refused, record};
 use assay::event_store::{Batch, EventStore, Record, RecordError, Timeliness};
+use assay::intake::{self, Door, ThroughDoor};
 use assay::rater::Rater;
 use assay_domain::attestation::{
     AdministratorAppointment, Attestation, Claim, Message, Revocation, SignerRegistration,
@@ -309,7 +310,7 @@ async fn the_network_has_a_slack_once_a_third_party_says_what_there_is_to_gain()
     world.says(5, third_party(profit(ether(250)))).await.unwrap();
     world.finalize(COUNTS - 1).await;
     let simulator = Some(crate::what_if::simulator(world.store.clone()));
-    let backend = Backend { pool: world.database.pool().await, simulator };
+    let backend = Backend { pool: world.database.pool().await, simulator, recorder: None };
     let ask = async || {
         let query = "{ network { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason
             stakeWei coveredStakeWei coveredCount uncoveredCount
@@ -577,7 +578,7 @@ async fn a_late_message_is_taken_only_if_every_rating_may_be_made_anew() {
 #[tokio::test]
 async fn the_route_takes_a_signed_document_and_says_why_not() {
     let world = World::with_signers().await;
-    let app = assay::intake::routes(world.store.clone());
+    let app = intake::routes(Door::new(world.store.clone()));
     let post = |body: String, media: &'static str| {
         let app = app.clone();
         async move {
@@ -608,6 +609,71 @@ async fn the_route_takes_a_signed_document_and_says_why_not() {
     let (status, body) =
         post(text(&signed(&key(7), Message::AdministratorAppointment(appointed))), json).await;
     assert_eq!((status, &body["error"]["code"]), (StatusCode::FORBIDDEN, &"OWNER_ONLY".into()));
+}
+
+#[tokio::test]
+async fn the_mutation_records_by_post_alone_and_keeps_every_reason() {
+    let world = World::with_signers().await;
+    let door = Door::new(world.store.clone());
+    let ask = async |config: ApiConfig, request: Request<Body>| {
+        let pool = world.database.pool().await;
+        let response = assay_graphql::router(pool, config).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+        (status, serde_json::from_slice::<serde_json::Value>(&body).unwrap())
+    };
+    const MUTATION: &str =
+        "mutation ($document: String!) { recordAttestation(document: $document) {
+        storagePosition digest countsFromBlock } }";
+    let post = async |config: ApiConfig, document: &str| {
+        let variables = serde_json::json!({ "document": document });
+        let body = serde_json::json!({ "query": MUTATION, "variables": variables }).to_string();
+        let request = Request::post("/graphql").header("content-type", "application/json");
+        ask(config, request.body(Body::from(body)).unwrap()).await
+    };
+    let writes = || ApiConfig {
+        recorder: Some(Arc::new(ThroughDoor(door.clone()))),
+        ..ApiConfig::default()
+    };
+    let text = |document: &Document| serde_json::to_string(document).unwrap();
+    let document = signed(&key(2), third_party(slasher_is(MULTISIG)));
+    let good = text(&document);
+    let before = world.store.head().await.unwrap().position;
+
+    // Who cannot write says so; GET changes nothing, whoever answers.
+    let refused = |answer: &serde_json::Value| answer["errors"][0]["extensions"]["code"].clone();
+    assert_eq!(refused(&post(ApiConfig::default(), &good).await.1), "READ_ONLY");
+    let url = "/graphql?query=mutation%7BrecordAttestation(document:%22%22)%7Bdigest%7D%7D";
+    let (status, _) = ask(writes(), Request::get(url).body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(world.store.head().await.unwrap().position, before);
+
+    let (status, answer) = post(writes(), &good).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let done = &answer["data"]["recordAttestation"];
+    assert_eq!(done["digest"], document.digest(key(2).address()).to_string());
+    assert_eq!(
+        (&done["countsFromBlock"], &done["storagePosition"]),
+        (&28_799.into(), &(before + 1).to_string().into())
+    );
+    assert!(answer["extensions"]["assay"]["cost"].as_u64().unwrap() >= 100);
+    // The same bytes at the same moment are not answered from memory.
+    assert_eq!(refused(&post(writes(), &good).await.1), "REPLAYED");
+    let mut forged = signed(&key(2), third_party(slasher_is(SlasherKind::Eoa)));
+    forged.signer = Some(key(3).address());
+    let stranger = signed(&key(8), third_party(slasher_is(MULTISIG)));
+    for (document, code) in [
+        ("{}".to_owned(), "MALFORMED"),
+        (text(&forged), "BAD_SIGNATURE"),
+        (text(&stranger), "NOT_ENTITLED"),
+        (" ".repeat(70_000), "TOO_LONG"),
+    ] {
+        let (_, answer) = post(writes(), &document).await;
+        assert_eq!(refused(&answer), code, "{answer}");
+        assert_eq!(answer["data"], serde_json::Value::Null);
+        assert!(!answer["errors"][0]["message"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(world.store.head().await.unwrap().position, before + 1);
 }
 
 #[test]

@@ -5,18 +5,21 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
+use assay_graphql::ApiConfig;
 use assay_oracle::anvil::Anvil;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use crate::dashboard::rated_world;
 use crate::demo::assay;
-use crate::graphql::live::{say, serve};
+use crate::graphql::live::{say, serve, serve_as};
 use crate::graphql::seed;
 use crate::ledger::ledger_rated;
 use crate::lrt::five_rated;
 use crate::oracle_world::anvil_path;
+use crate::what_if::simulator;
 
 /// What is kept word for word in `tests/golden/commands.txt`.
 const TRANSCRIPT: [&[&str]; 12] = [
@@ -55,6 +58,76 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 pub(crate) fn told(output: &Output) -> (String, String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_if_tells_before_after_and_what_drives_it_of_the_database_and_of_a_server() {
+    let (database, _rater, _facts) = rated_world().await;
+    let config =
+        ApiConfig { simulator: Some(simulator(database.store().await)), ..ApiConfig::default() };
+    let server = serve_as(&database.pool().await, config).await;
+    let url = database.url.clone();
+    blocking(move || {
+        let bug = ["whatif", "--client-bug", "20%", "--exits-stop", "14"];
+        let as_json = [&bug[..], &["--json"]].concat();
+        let [here, there] = [local(&url, &as_json), remote(&server, &as_json)].map(|output| {
+            let (said, told, code) = told(&output);
+            assert_eq!(code, 0, "{told}");
+            serde_json::from_str::<Value>(&said).unwrap()["data"].clone()
+        });
+        assert_eq!(here, there);
+        let effects = &here["played"]["scenarios"][0]["effects"];
+        let moved = effects["nodes"].as_array().unwrap();
+        assert!(!moved.is_empty());
+        let ppt = |value: &Value| value.as_str().unwrap().parse::<i64>().unwrap();
+        for effect in moved.iter().filter(|one| one["drivers"].as_array().unwrap().len() < 20) {
+            let drivers = effect["drivers"].as_array().unwrap();
+            let sum: i64 =
+                drivers.iter().map(|one| ppt(&one["afterPpt"]) - ppt(&one["beforePpt"])).sum();
+            let change =
+                ppt(&effect["expectedLossAfterPpt"]) - ppt(&effect["expectedLossBeforePpt"]);
+            assert_eq!(sum, change, "{effect}");
+        }
+        // One of them, and why; one that there is not; nothing that happens.
+        let slug = moved[0]["slug"].as_str().unwrap();
+        let (text, _, code) = told(&local(&url, &[&["whatif", slug], &bug[1..]].concat()));
+        assert!(code == 0 && text.contains("What moves the expected loss"), "{text}");
+        assert_eq!(told(&local(&url, &["whatif", "nobody", "--exits-stop", "1"])).2, 3);
+        let (_, error, code) = told(&local(&url, &["whatif"]));
+        assert!(code == 1 && error.contains("say what happens"), "{error}");
+
+        // The fixed scenarios, of a server.
+        let (text, error, code) =
+            told(&remote(&server, &["stress", "--scenario", "client-bug-20"]));
+        assert!(code == 0 && text.starts_with("client-bug-20: "), "{text}{error}");
+        let both = ["stress", "--scenario", "client-bug-20", "--client-bug", "1%"];
+        assert_eq!(told(&remote(&server, &both)).2, 1);
+    })
+    .await;
+}
+
+#[test]
+fn config_says_where_each_value_comes_from_and_shows_no_secret() {
+    let secret = "postgres://somebody:hush@127.0.0.1:1/none";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+    command.args(["config", "show", "run", "--json"]).env("DATABASE_URL", secret);
+    let (said, _, code) = told(&run(command.env("ASSAY_LOG", "info")));
+    assert!(code == 0 && !said.contains("hush"), "{said}");
+    let settings: Value = serde_json::from_str(&said).unwrap();
+    let origin = |name: &str| {
+        let mut all = settings.as_array().unwrap().iter();
+        all.find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {said}"))["origin"]
+            .clone()
+    };
+    assert_eq!(origin("--database-url"), "environment DATABASE_URL");
+    assert_eq!(origin("--data-dir"), "not used: the database is elsewhere");
+    assert_eq!(origin("--rpc-url"), "not set");
+    assert_eq!(origin("--listen"), "default");
+    assert_eq!(origin("log"), "environment ASSAY_LOG");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+    command.args(["config", "show", "--origin", "--database-url", secret]);
+    let (said, _, code) = told(&run(&mut command));
+    assert!(code == 0 && said.contains("flag") && !said.contains("hush"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

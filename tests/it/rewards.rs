@@ -301,7 +301,7 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
     assert!(is_done, "{errors}");
     let told: Value = serde_json::from_slice(&told).unwrap();
     let simulator = Some(simulator(database.store().await));
-    let backend = Backend { pool: database.pool().await, simulator };
+    let backend = Backend { simulator, ..Backend::from(&database.pool().await) };
     let query = "query ($entity: String!) { frontier(entity: $entity, points: 3) {
         rewardsFrom positions { yearlyRewardPpt weightPpt operator { slug } }
         points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } } }";

@@ -37,7 +37,8 @@ async fn rated(facts: Vec<Fact>) -> World {
     store.append(&batch).await.unwrap();
     let mut rater = Rater::new(store.clone(), Arc::new(Methodology::version_1().unwrap()));
     rater.catch_up().await.unwrap();
-    let backend = Backend { pool: database.pool().await, simulator: Some(simulator(store)) };
+    let backend =
+        Backend { simulator: Some(simulator(store)), ..Backend::from(&database.pool().await) };
     World { database, rater, backend }
 }
 

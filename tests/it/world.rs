@@ -6,10 +6,12 @@ use std::process::Command;
 use alloy::primitives::U256;
 use assay::world;
 use assay_domain::attestation::Message;
+use assay_graphql::Backend;
 use serde_json::{Value, json};
 
 use crate::dashboard::rated_world;
 use crate::support::{self, TestDatabase};
+use crate::what_if::simulator;
 
 /// Tags of `Event::OperatorSlashed` and `Event::BlocksReverted`.
 const SLASHED: i16 = 34;
@@ -74,8 +76,10 @@ async fn the_made_up_world_has_something_for_every_page() {
     for allocation in operators.iter().flat_map(|one| list(&one["allocations"])) {
         assert_eq!(allocation["pendingMagnitudeWad"], Value::Null, "{allocation}");
     }
+    every_band_that_there_can_be_is_there(&database).await;
     tokens_are_looked_through(&database).await;
     a_reserve_is_a_line_of_its_own(&database).await;
+    stake_earns_and_the_frontier_bends(&database).await;
     what_is_signed_is_there(&database, world::head(&facts).timestamp).await;
     a_slash_was_taken_back(&database).await;
 
@@ -85,18 +89,58 @@ async fn the_made_up_world_has_something_for_every_page() {
     assert_eq!(heads[0], heads[1]);
 }
 
+/// Nobody is above BBB: what the platform's own contracts can lose is in every rating.
+async fn every_band_that_there_can_be_is_there(database: &TestDatabase) {
+    let query = "{ entities(first: 100) { nodes { rating { grade } } } }";
+    let data = ask(database, query).await;
+    let band = |entity: &Value| match entity["rating"]["grade"].as_str() {
+        Some(grade) => grade.trim_end_matches(['+', '-']).to_owned(),
+        None => "NR".to_owned(),
+    };
+    let bands: BTreeSet<String> = list(&data["entities"]).iter().map(band).collect();
+    let expected = ["B", "BB", "BBB", "CCC", "D", "NR"].map(str::to_owned);
+    assert_eq!(bands, BTreeSet::from(expected));
+}
+
+async fn stake_earns_and_the_frontier_bends(database: &TestDatabase) {
+    let simulator = Some(simulator(database.store().await));
+    let backend = Backend { simulator, ..Backend::from(&database.pool().await) };
+    let lrts = ask(database, "{ lrts(first: 5) { nodes { slug } } }").await;
+    let mut bent = 0;
+    for lrt in list(&lrts["lrts"]) {
+        let query = "query ($entity: String!) { frontier(entity: $entity) {
+            positions { yearlyRewardPpt unpricedTokens } points { rewardPpt riskPpt } } }";
+        let asked = json!({ "entity": lrt["slug"] });
+        let text = assay_graphql::execute(backend.clone(), query, asked).await;
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let frontier = &answer["data"]["frontier"];
+        let points = frontier["points"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let positions = frontier["positions"].as_array().unwrap();
+        assert!(positions.iter().any(|one| one["yearlyRewardPpt"] != "0"), "{answer}");
+        let risks: BTreeSet<U256> = points.iter().map(|point| wei(&point["riskPpt"])).collect();
+        bent += usize::from(risks.len() > 2);
+    }
+    assert!(bent >= 2, "of {} tokens only {bent} have a curve", list(&lrts["lrts"]).len());
+}
+
 async fn tokens_are_looked_through(database: &TestDatabase) {
     let data = ask(
         database,
-        "{ lrts(first: 5) { nodes { slug rating { label } rates(first: 1) { nodes { rate } }
+        "{ lrts(first: 5) { nodes { slug untrustedName rating { label } rates(first: 1) { nodes { rate } }
             backing { nav
                 positions(first: 20) { nodes { place value operator { slug } operatorSet { slug } } }
-                reserve { status coveragePpt } lossDistribution { expectedLossPpt } } } } }",
+                lossDays worstWriteDownPpt reserve { status coveragePpt } lossDistribution { expectedLossPpt } } } } }",
     )
     .await;
     let mut statuses = BTreeMap::<&str, usize>::new();
+    let mut lost = Vec::new();
     for lrt in list(&data["lrts"]) {
         let (backing, slug) = (&lrt["backing"], &lrt["slug"]);
+        assert!(
+            lrt["untrustedName"].as_str().is_some_and(|name| name.ends_with("(DEMO)")),
+            "{lrt}"
+        );
+        lost.extend(backing["lossDays"].as_u64().filter(|days| *days > 0));
         let positions = list(&backing["positions"]);
         let sum: U256 = positions.iter().map(|one| wei(&one["value"])).sum();
         assert_eq!(sum, wei(&backing["nav"]), "{slug}");
@@ -112,6 +156,7 @@ async fn tokens_are_looked_through(database: &TestDatabase) {
             assert!(wei(&backing["reserve"]["coveragePpt"]) < U256::from(1_000_000_000_000_u64));
         }
     }
+    assert_eq!(lost, [2], "one token lost twice, in front of everybody");
     assert_eq!(statuses, BTreeMap::from([("ABSENT", 1), ("BELOW_FULL", 1), ("PROVEN", 1)]));
 }
 
@@ -202,6 +247,13 @@ async fn the_demo_of_the_world_publishes_through_trouble() {
     assert!(output.status.success(), "{output:?}");
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["isDemo"], true);
+    let replaced: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM read_model.publications WHERE cardinality(replaced_tx_hashes) = 1",
+    )
+    .fetch_one(&database.pool().await)
+    .await
+    .unwrap();
+    assert!(replaced > 0, "a transaction was sent again at a higher fee");
     let (failed, feeds, stale): (i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM outbox.batches WHERE landing = 'reverted'),
                 (SELECT count(DISTINCT oracle) FROM read_model.publications),

@@ -19,6 +19,7 @@ mod slashings;
 mod source;
 mod text;
 mod watch;
+mod what_if;
 
 pub(super) use compare::{CompareArgs, run as compare};
 pub(super) use diff::{DiffArgs, run as diff};
@@ -35,6 +36,7 @@ pub(super) use show::{ShowArgs, run as show};
 pub(super) use slashings::{SlashingsArgs, run as slashings};
 pub(super) use source::{ServerArgs, Source};
 pub(super) use watch::{WatchArgs, run as watch};
+pub(super) use what_if::{WhatIfArgs, run as what_if, stress};
 
 pub(super) use text::{cause, clean, clean_json, group, short};
 

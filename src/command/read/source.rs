@@ -74,7 +74,7 @@ pub(crate) enum Source {
 
 /// The routes of a server, in this process.
 pub(super) fn router_over(backend: &Backend) -> Router {
-    let Backend { pool, simulator } = backend.clone();
+    let Backend { pool, simulator, .. } = backend.clone();
     assay_graphql::router(pool, ApiConfig { simulator, ..ApiConfig::default() })
 }
 

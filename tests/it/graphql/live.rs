@@ -119,6 +119,7 @@ async fn a_socket_takes_queries_and_a_few_subscriptions_and_refuses_the_rest_wit
     say(&pool, 1).await;
     let answers = node("sockets.mjs", vec![serve(&pool).await]).await;
     assert_eq!(answers["query"], json!({ "__typename": "Query" }));
+    assert_eq!(answers["ordered"], "cba");
     assert_eq!(answers["mutation"], "GRAPHQL_VALIDATION_FAILED");
     assert_eq!(answers["unknown"], "GRAPHQL_VALIDATION_FAILED");
     assert_eq!(answers["future"], "POSITION_IN_FUTURE");

@@ -1,21 +1,21 @@
 //! Liquid restaking tokens: what stands behind them, how they can lose, how fast they can be left.
 
-use std::collections::BTreeMap;
+mod rows;
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
+use rows::{BackingRow, Backings, PositionRow, Positions, RateRow, Rates};
 use serde::Deserialize;
-use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::attestation::VerificationLevel;
 use crate::distribution::LossDistribution;
 use crate::entity::{Lrt, Operator, OperatorSet};
 use crate::error::ApiError;
-use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
+use crate::page::{Page, PageArgs, page};
 use crate::rated::rated_object;
 use crate::rating::{Rating, big};
 use crate::scalar::{Address, BigInt, LogPosition};
 use crate::scope::{Block, Scope};
-use crate::session::{Batch, Reader, Session};
+use crate::session::Session;
 
 rated_object!(
     /// A liquid restaking token, rated by what stands behind it.
@@ -358,100 +358,5 @@ impl From<RateRow> for LrtRate {
             block: Block::new(row.chain_id, row.block_number, row.block_time),
             position: LogPosition(row.position),
         }
-    }
-}
-
-#[derive(Debug, Clone, FromRow)]
-struct BackingRow {
-    hash: Vec<u8>,
-    nav: String,
-    detail: String,
-}
-
-struct Backings;
-
-impl Batch for Backings {
-    type Group = ();
-    type Key = Vec<u8>;
-    type Value = BackingRow;
-
-    async fn fetch(
-        reader: &mut Reader,
-        (): &(),
-        keys: &[Vec<u8>],
-    ) -> Result<BTreeMap<Vec<u8>, BackingRow>, ApiError> {
-        let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
-            "SELECT a.hash, a.nav::text, a.detail::text FROM read_model.lrt_assessments a
-              WHERE a.hash = ANY(",
-        );
-        query.push_bind(keys.to_vec()).push(")");
-        let rows: Vec<BackingRow> = reader.rows(query).await?;
-        Ok(rows.into_iter().map(|row| (row.hash.clone(), row)).collect())
-    }
-}
-
-#[derive(Debug, Clone, FromRow)]
-pub(crate) struct PositionRow {
-    place: i16,
-    operator: Option<Vec<u8>>,
-    avs: Option<Vec<u8>>,
-    operator_set_id: Option<i64>,
-    strategy: Option<Vec<u8>>,
-    value: String,
-}
-
-/// The positions of one assessment.
-struct Positions;
-
-impl List for Positions {
-    type Filter = Vec<u8>;
-    type Row = PositionRow;
-
-    fn order(_: &Vec<u8>) -> Order {
-        Order {
-            name: "lrt-positions",
-            columns: &[Column::Integer("ordinal")],
-            is_descending: false,
-        }
-    }
-
-    fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, Vec<u8>>) {
-        query.push(
-            "SELECT x.ordinal, x.place, x.operator, x.avs, x.operator_set_id, x.strategy,
-                    x.value::text FROM read_model.lrt_positions x WHERE x.hash = ",
-        );
-        query.push_bind(source.filter.clone());
-    }
-}
-
-#[derive(Debug, Clone, FromRow)]
-pub(crate) struct RateRow {
-    chain_id: i64,
-    position: i64,
-    block_number: i64,
-    block_time: i64,
-    rate: String,
-    is_stated: bool,
-    total_assets: Option<String>,
-}
-
-/// The rates of a token.
-struct Rates;
-
-impl List for Rates {
-    type Filter = ();
-    type Row = RateRow;
-
-    fn order((): &()) -> Order {
-        Order { name: "lrt-rates", columns: &[Column::Integer("position")], is_descending: true }
-    }
-
-    fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, ()>) {
-        query.push(
-            "SELECT x.chain_id, x.position, x.block_number, x.block_time, x.rate::text,
-                    x.is_stated, x.total_assets::text FROM read_model.lrt_rates x
-              WHERE x.chain_id = p.chain_id AND x.token = p.address AND x.position <= ",
-        );
-        query.push_bind(source.scope.position);
     }
 }
