@@ -10,11 +10,12 @@ pub async fn record(
     store: &EventStore,
     chain_id: ChainId,
     block: BlockRef,
-    observed: Vec<Observed>,
+    observed: Vec<impl Into<Observed>>,
 ) -> Result<usize, AppendError> {
     let mut appender = store.begin_append().await?;
     let mut count = 0;
-    for Observed { event, said } in observed {
+    for one in observed {
+        let Observed { event, said } = one.into();
         let (name, subject) = match &event {
             Event::ViewObserved { name, contract, .. } => (name, contract),
             Event::AccountProven { name, account, .. } => (name, account),

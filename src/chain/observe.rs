@@ -44,8 +44,27 @@ pub struct Observations {
 pub struct Observed {
     /// The fact for the log.
     pub event: Event,
-    /// The figures in it, as decimal text.
+    /// The figures in it, as decimal text; of a call its bytes too.
     pub said: Value,
+}
+
+impl From<Event> for Observed {
+    /// Without the function's declaration, an answer is bytes.
+    fn from(event: Event) -> Self {
+        let said = match &event {
+            Event::ViewObserved { input, answer, .. } => {
+                json!({ "input": input, "answer": answer })
+            }
+            Event::AccountProven { balance, nonce, code_hash, slots, .. } => {
+                let slots: Vec<_> =
+                    slots.iter().map(|pair| [pair.0, pair.1].map(decimal)).collect();
+                json!({ "balance": decimal(*balance), "nonce": nonce.to_string(),
+                    "codeHash": code_hash, "slots": slots })
+            }
+            _ => Value::Null,
+        };
+        Self { event, said }
+    }
 }
 
 /// A call.
@@ -234,15 +253,14 @@ impl ViewCall {
             let reason = format!("the answer {answer} is not what the function returns: {error}");
             ObserveError::Entry { name: self.name.clone(), reason }
         })?;
-        let said = json!({ "call": self.function.signature(), "input": self.input,
-            "answer": decoded.iter().map(figure).collect::<Value>() });
-        let event = Event::ViewObserved {
+        let mut observed = Observed::from(Event::ViewObserved {
             name: self.name.clone(),
             contract: self.contract,
             input: self.input.clone(),
             answer,
-        };
-        Ok(Observed { event, said })
+        });
+        observed.said["figures"] = decoded.iter().map(figure).collect();
+        Ok(observed)
     }
 }
 
@@ -285,18 +303,14 @@ impl WatchedAccount {
                 .map_err(|error| format!("slot {slot}: {error}"))?;
             slots.push((*slot, found.value));
         }
-        let pairs: Vec<_> = slots.iter().map(|pair| [pair.0, pair.1].map(decimal)).collect();
-        let said = json!({ "balance": decimal(proof.balance), "nonce": proof.nonce.to_string(),
-            "codeHash": proof.code_hash, "slots": pairs });
-        let event = Event::AccountProven {
+        Ok(Observed::from(Event::AccountProven {
             name: self.name.clone(),
             account: self.address,
             balance: proof.balance,
             nonce: proof.nonce,
             code_hash: proof.code_hash,
             slots,
-        };
-        Ok(Observed { event, said })
+        }))
     }
 }
 

@@ -32,7 +32,8 @@ pub(super) async fn run(database: &DatabaseArgs, args: ObserveArgs) -> anyhow::R
     let (block, observed) = observations.ask(&nodes, args.block).await?;
     for one in &observed {
         if let Event::ViewObserved { name, .. } | Event::AccountProven { name, .. } = &one.event {
-            super::say(&format!("{name}: {}", one.said));
+            let figures = one.said.get("figures").unwrap_or(&one.said);
+            super::say(&format!("{name}: {figures}"));
         }
     }
     let (asked, store) = (observed.len(), database.open().await?.store().await?);

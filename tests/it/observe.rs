@@ -164,8 +164,8 @@ async fn the_value_behind_a_token_without_a_rate_is_observed() {
     assert_eq!((value.0.as_str(), value.1, value.2), ("renzo value", 1, false));
     let expected =
         json!([[[wei(1_000), wei(40)], [wei(2_050), "0"]], [wei(1_040), wei(2_050)], wei(3_150)]);
-    assert_eq!(value.3["answer"], expected);
-    assert_eq!((supply.0.as_str(), &supply.3["answer"]), ("renzo supply", &json!([wei(3_000)])));
+    assert_eq!(value.3["figures"], expected);
+    assert_eq!((supply.0.as_str(), &supply.3["figures"]), ("renzo supply", &json!([wei(3_000)])));
     let is_proven = queue.2 && queue.3["balance"] == wei(60);
     assert!(queue.0 == "renzo withdraw queue" && is_proven, "{queue:?}");
 

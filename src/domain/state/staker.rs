@@ -3,6 +3,8 @@
 use alloy_primitives::{Address, U256};
 use litemap::LiteMap;
 
+use super::ChainState;
+use super::experience::BEACON_CHAIN_ETH;
 use super::operator::WAD;
 use crate::event::{Event, Withdrawal};
 use crate::id::{OperatorId, StakerId, StrategyId};
@@ -69,6 +71,68 @@ impl QueuedWithdrawal {
                 .zip(withdrawal.scaled_shares.iter().copied())
                 .collect(),
         }
+    }
+}
+
+impl ChainState {
+    /// What a staker's operators count as its shares.
+    pub(super) fn delegated_shares(&self, staker: StakerId) -> Vec<(OperatorId, StrategyId, U256)> {
+        let found = self.stakers.get(&staker);
+        let shares = found.into_iter().flat_map(|staker| &staker.delegated_shares);
+        shares.map(|((operator, strategy), shares)| (*operator, *strategy, *shares)).collect()
+    }
+
+    /// The operator a staker delegates to.
+    pub fn operator_of(&self, staker: StakerId) -> Option<OperatorId> {
+        self.stakers.get(&staker).and_then(|found| found.delegated_to)
+    }
+
+    pub(super) fn scaling_factor(&self, staker: StakerId, strategy: StrategyId) -> U256 {
+        let found = self.stakers.get(&staker);
+        let factor = found.and_then(|found| found.deposit_scaling_factor.get(&strategy));
+        factor.copied().unwrap_or(U256::from(WAD))
+    }
+
+    /// What slashing has left of a staker's shares with an operator, 1e-18: the operator's maximum
+    /// magnitude, times what the beacon chain has left of its pod
+    /// (`DelegationManager._getSlashingFactor`).
+    pub(super) fn slashing_factor(
+        &self,
+        staker: StakerId,
+        operator: Option<OperatorId>,
+        strategy: StrategyId,
+    ) -> U256 {
+        let known = operator.and_then(|operator| self.operators.get(&operator));
+        let max = U256::from(known.map_or(WAD, |known| known.max_magnitude(strategy)));
+        if strategy != BEACON_CHAIN_ETH {
+            return max;
+        }
+        let beacon = self.stakers.get(&staker).and_then(|found| found.beacon_chain_slashing_factor);
+        mul_wad_floor(max, U256::from(beacon.unwrap_or(WAD))).unwrap_or(max)
+    }
+
+    /// Shares a restaker could withdraw now (`SlashingLib.calcWithdrawable`).
+    pub fn withdrawable_shares(&self, staker: StakerId, strategy: StrategyId) -> U256 {
+        let restaker = self.restakers.get(&staker);
+        let deposited = restaker.and_then(|found| found.deposit_shares.get(&strategy));
+        let factor = self.slashing_factor(staker, self.operator_of(staker), strategy);
+        deposited
+            .and_then(|shares| mul_wad_floor(*shares, self.scaling_factor(staker, strategy)))
+            .and_then(|shares| mul_wad_floor(shares, factor))
+            .unwrap_or_default()
+    }
+
+    /// Shares a queued withdrawal would pay now, a strategy each. What was queued before slashing
+    /// existed is paid as it was queued.
+    pub fn queued_shares(&self, queued: &QueuedWithdrawal) -> Vec<(StrategyId, U256)> {
+        let shares = |(strategy, scaled): &(StrategyId, U256)| {
+            if queued.slashable_until.is_none() {
+                return (*strategy, *scaled);
+            }
+            let factor = self.slashing_factor(queued.staker, Some(queued.delegated_to), *strategy);
+            (*strategy, mul_wad_floor(*scaled, factor).unwrap_or_default())
+        };
+        queued.scaled_shares.iter().map(shares).collect()
     }
 }
 
