@@ -22,11 +22,14 @@ const FIXED = `query Stress($asOf: AsOf, $chainId: ChainId) {
   stress(asOf: $asOf, chainId: $chainId) { version hash chainId scenarios { name title downgraded
     effects(first: 3) { totalCount nodes { ...Effect } }
     tokens: effects(first: 20, kind: [LRT]) { totalCount nodes { ...Effect } } } }
+}
+${EFFECT}`;
+
+const NETWORK = `query Network($asOf: AsOf, $chainId: ChainId) {
   network(asOf: $asOf, chainId: $chainId) { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason stakeWei coveredStakeWei coveredCount uncoveredCount
     covered { slug avsAddress operatorSetId profitWei thresholdPpt isThresholdAssumed stakeWei slackPpt isSlackExact }
     uncovered { slug avsAddress operatorSetId stakeWei reason } }
-}
-${EFFECT}`;
+}`;
 
 const NAMED = `query Scenario($asOf: AsOf, $chainId: ChainId, $scenarios: [String!]) {
   stress(asOf: $asOf, chainId: $chainId, scenarios: $scenarios) { scenarios { name title downgraded
@@ -77,6 +80,8 @@ export async function load({ ask, asOf, at, parameters, here, go, status }) {
   const name = parameters.get("scenario");
   const [query, variables] = shocks ? [WHAT_IF, { ...place, shocks }] : name ? [NAMED, { ...place, scenarios: [name] }] : [FIXED, place];
   const [choices, { data }] = await Promise.all([ask(CHOICES, asOf ? { asOf } : {}), ask(query, variables)]);
+  // After it, not beside it: few questions that need the log are answered at once.
+  const network = query === FIXED && (await ask(NETWORK, place)).data.network;
   const names = namesIn([choices.data, data]);
   const played = (data.whatIf ?? data.stress).scenarios;
   const isFixed = !shocks && !name;
@@ -87,7 +92,7 @@ export async function load({ ask, asOf, at, parameters, here, go, status }) {
     isFixed
       ? [h("h2", null, "The fixed scenarios"),
         h("p", { class: "soft" }, `Version ${data.stress.version}: the same for everyone, at every position. `, h("span", { class: "mono wrap" }, data.stress.hash)),
-        overview(played, names, here), together(data.network, names)]
+        overview(played, names, here), together(network, names)]
       : played.map((one) => h("section", null,
         h("div", { class: "head" }, h("h2", null, shocks ? "If that happened" : `If ${one.title}`), h("a", { href: here({ slash: null, take: null, bug: null, exits: null, scenario: null }) }, "All fixed scenarios")),
         result(one, names),

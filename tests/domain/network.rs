@@ -158,7 +158,7 @@ fn v10b_from_events_has_the_tight_slack_and_its_bound() {
     assert_eq!((one.stake, one.reason), (wei(sigma("c")), NotCovered::ProfitUnknown));
     // The bound is (1 + 1/γ) ψ, at most everything, whatever ψ the loss model finds.
     let shock = found.shock.unwrap();
-    assert!(shock > Ppt::ZERO && shock.0 % 100_000_000 == 0, "{shock}: a whole bp");
+    assert!(shock > Ppt::ZERO && shock.0.is_multiple_of(100_000_000), "{shock}: a whole bp");
     let share = Ratio::new(shock.0.into(), u128::from(ALL)).unwrap();
     let gamma: Ratio = expected["gamma_bruteforce"].as_str().unwrap().parse().unwrap();
     let bound = loss_bound(gamma, share).unwrap().unwrap().min(Ratio::ONE);
