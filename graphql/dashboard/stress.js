@@ -173,7 +173,7 @@ function together(network, names) {
   const { covered, uncovered } = network;
   return h("section", null, h("h2", null, "If an attack paid"),
     h("p", null, "The stake that an attack needs is above what it would gain by a slack of ", slack(network), ": ", figure(network.coveredCount, grouped(network.coveredCount)), " operator sets with ", figure(network.coveredStakeWei, ether(network.coveredStakeWei)), " of ", figure(network.stakeWei, ether(network.stakeWei)), " have an attested gain, ", figure(network.uncoveredCount, grouped(network.uncoveredCount)), " services have none. The worst year of a thousand takes ", network.shockPpt === null ? "an unknown share" : figure(network.shockPpt, percent(network.shockPpt)), " of the stake; ",
-      network.unboundedReason ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : ["with all attacks that this makes pay, less than ", figure(network.lossBoundPpt, percent(network.lossBoundPpt)), " is lost."]),
+      network.unboundedReason ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : ["with all attacks that this makes pay, at most ", figure(network.lossBoundPpt, percent(network.lossBoundPpt)), " is lost."]),
     covered.length > 0 && table("Sets whose corruption has an attested gain", [
       ["Set", service, "name"], ["Slack", slack, "number"],
       ["Stake", (one) => figure(one.stakeWei, ether(one.stakeWei)), "number"],
