@@ -21,11 +21,14 @@ const FIXED = `query Stress($asOf: AsOf, $chainId: ChainId) {
   stress(asOf: $asOf, chainId: $chainId) { version hash chainId scenarios { name title downgraded
     effects(first: 3) { totalCount nodes { ...Effect } }
     tokens: effects(first: 20, kind: [LRT]) { totalCount nodes { ...Effect } } } }
+}
+${EFFECT}`;
+
+const NETWORK = `query Network($asOf: AsOf, $chainId: ChainId) {
   network(asOf: $asOf, chainId: $chainId) { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason stakeWei coveredStakeWei coveredCount uncoveredCount
     covered { slug avsAddress operatorSetId profitWei thresholdPpt isThresholdAssumed stakeWei slackPpt isSlackExact }
     uncovered { slug avsAddress operatorSetId stakeWei reason } }
-}
-${EFFECT}`;
+}`;
 
 const NAMED = `query Scenario($asOf: AsOf, $chainId: ChainId, $scenarios: [String!]) {
   stress(asOf: $asOf, chainId: $chainId, scenarios: $scenarios) { scenarios { name title downgraded
@@ -76,6 +79,8 @@ export async function load({ ask, asOf, at, parameters, here, go, status }) {
   const name = parameters.get("scenario");
   const [query, variables] = shocks ? [WHAT_IF, { ...place, shocks }] : name ? [NAMED, { ...place, scenarios: [name] }] : [FIXED, place];
   const [choices, { data }] = await Promise.all([ask(CHOICES, asOf ? { asOf } : {}), ask(query, variables)]);
+  // After it, not beside it: few questions that need the log are answered at once.
+  const network = query === FIXED && (await ask(NETWORK, place)).data.network;
   const played = (data.whatIf ?? data.stress).scenarios;
   const isFixed = !shocks && !name;
   const body = h("div", null,
@@ -85,7 +90,7 @@ export async function load({ ask, asOf, at, parameters, here, go, status }) {
     isFixed
       ? [h("h2", null, "The fixed scenarios"),
         h("p", { class: "soft" }, `Version ${data.stress.version}: the same for everyone, at every position. `, h("span", { class: "mono wrap" }, data.stress.hash)),
-        overview(played, here), together(data.network, choices.data.sets.nodes)]
+        overview(played, here), together(network, choices.data.sets.nodes)]
       : played.map((one) => h("section", null,
         h("div", { class: "head" }, h("h2", null, shocks ? "If that happened" : `If ${one.title}`), h("a", { href: here({ slash: null, take: null, bug: null, exits: null, scenario: null }) }, "All fixed scenarios")),
         result(one),
@@ -156,7 +161,7 @@ function together(network, sets) {
   const { covered, uncovered } = network;
   return h("section", null, h("h2", null, "If an attack paid"),
     h("p", null, "The stake that an attack needs is above what it would gain by a slack of ", slack(network), ": ", figure(network.coveredCount, grouped(network.coveredCount)), " operator sets with ", figure(network.coveredStakeWei, ether(network.coveredStakeWei)), " of ", figure(network.stakeWei, ether(network.stakeWei)), " have an attested gain, ", figure(network.uncoveredCount, grouped(network.uncoveredCount)), " services have none. The worst year of a thousand takes ", network.shockPpt === null ? "an unknown share" : figure(network.shockPpt, percent(network.shockPpt)), " of the stake; ",
-      network.unboundedReason ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : ["with all attacks that this makes pay, less than ", figure(network.lossBoundPpt, percent(network.lossBoundPpt)), " is lost."]),
+      network.unboundedReason ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : ["with all attacks that this makes pay, at most ", figure(network.lossBoundPpt, percent(network.lossBoundPpt)), " is lost."]),
     covered.length > 0 && table("Sets whose corruption has an attested gain", [
       ["Set", service, "name"], ["Slack", slack, "number"],
       ["Stake", (one) => figure(one.stakeWei, ether(one.stakeWei)), "number"],

@@ -33,8 +33,8 @@ pub(crate) struct RestakingNetwork {
     /// The shock: what is lost of all stake together within a year in all but one year of a
     /// thousand, 1e-12 of it. Null where it is not known.
     pub shock_ppt: Option<BigInt>,
-    /// The share of stake lost after such a shock and all attacks that it makes pay stays below
-    /// this, 1e-12: the shock times one and one over the slack. Null where nothing bounds it.
+    /// The most of the stake that such a shock and all attacks that it makes pay can take, 1e-12:
+    /// the shock times one and one over the slack, at most all. Null where nothing bounds it.
     pub loss_bound_ppt: Option<BigInt>,
     /// Why nothing bounds it.
     pub unbounded_reason: Option<String>,

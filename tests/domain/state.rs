@@ -2,7 +2,9 @@
 
 use alloy_primitives::{Address, B256, U256};
 use assay_domain::assess::{When, assess};
+use assay_domain::event::Withdrawal;
 use assay_domain::methodology::Methodology;
+use assay_domain::state::experience::BEACON_CHAIN_ETH;
 use assay_domain::state::staker::{mul_wad_ceil, mul_wad_floor, slashable_shares};
 use assay_domain::uncertainty::NotRated;
 use assay_domain::{
@@ -210,4 +212,63 @@ fn an_avs_of_the_older_directory_is_not_rated_for_that_reason() {
         &Methodology::version_1().unwrap(),
     );
     assert_eq!(opinion.refusal, Some(NotRated::NoOperatorSet));
+}
+
+#[test]
+fn a_queued_withdrawal_is_slashed_through_its_last_slashable_block_and_no_further() {
+    const ETH: u64 = 1_000_000_000_000_000_000;
+    let staker = StakerId(Address::repeat_byte(7));
+    let withdrawal = Withdrawal {
+        staker,
+        delegated_to: OPERATOR,
+        withdrawer: staker.0,
+        nonce: U256::ZERO,
+        start_block: 1_000,
+        strategies: vec![STRATEGY, BEACON_CHAIN_ETH],
+        scaled_shares: vec![U256::from(8 * ETH), U256::from(16 * ETH)],
+    };
+    let root = B256::repeat_byte(0x77);
+    let queued = Event::SlashingWithdrawalQueued {
+        withdrawal_root: root,
+        withdrawal,
+        shares_to_withdraw: vec![U256::from(8 * ETH), U256::from(16 * ETH)],
+    };
+    let falls = |block, log_index, strategy, max_magnitude| {
+        let event = Event::MaxMagnitudeUpdated { operator: OPERATOR, strategy, max_magnitude };
+        fact(block, log_index, event)
+    };
+    let last = 1_000 + 100_800;
+    let pays = |facts: &[Fact]| -> Vec<U256> {
+        let mut all = vec![falls(900, 0, STRATEGY, ETH / 2), fact(1_000, 0, queued.clone())];
+        all.extend_from_slice(facts);
+        let state = folded(&all);
+        let chain = &state.chains[&1];
+        let shares = chain.queued_shares(&chain.withdrawals[&root]);
+        shares.into_iter().map(|(_, shares)| shares).collect()
+    };
+    let ether = |a: u64, b: u64| vec![U256::from(a * (ETH / 8)), U256::from(b * (ETH / 8))];
+    // What fell before it was queued counts: scaled shares are over it.
+    assert_eq!(pays(&[]), ether(32, 128));
+    // At the last slashable block it is slashed, twice if it is slashed twice.
+    let half = [falls(last, 0, STRATEGY, ETH / 4), falls(last, 1, STRATEGY, ETH / 8)];
+    assert_eq!(pays(&half), ether(8, 128));
+    // A block later it is not, whatever happens and however often.
+    let late = [
+        falls(last + 1, 0, STRATEGY, ETH / 4),
+        falls(last + 1, 1, STRATEGY, ETH / 8),
+        falls(last + 9, 0, STRATEGY, 0),
+        falls(last + 9, 1, BEACON_CHAIN_ETH, ETH / 4),
+    ];
+    assert_eq!(pays(&late), ether(32, 128));
+    let between = [falls(last - 1, 0, STRATEGY, ETH / 4), late[2].clone()];
+    assert_eq!(pays(&between), ether(16, 128));
+    // The beacon chain's penalties follow it to the end.
+    let penalty = Event::BeaconChainSlashingFactorDecreased {
+        staker,
+        previous_factor: ETH,
+        new_factor: ETH / 2,
+    };
+    let mut late = late.to_vec();
+    late.push(fact(last + 10, 0, penalty));
+    assert_eq!(pays(&late), ether(32, 64));
 }

@@ -365,7 +365,7 @@ async fn the_network_has_a_slack_once_a_third_party_says_what_there_is_to_gain()
     let (out, err, code) = told.await.unwrap();
     assert_eq!(code, 0, "{err}");
     for line in
-        ["slack         100 % (exact)", "contagion     stays below ", "Ethereum's consensus"]
+        ["slack         100 % (exact)", "contagion     takes at most ", "Ethereum's consensus"]
     {
         assert!(out.contains(line), "{out}");
     }

@@ -45,7 +45,7 @@ fn tell(network: &Value) -> String {
     card.line(
         "contagion",
         match network["unboundedReason"].as_str() {
-            None => format!("stays below {} of the stake", percent(&network["lossBoundPpt"])),
+            None => format!("takes at most {} of the stake", percent(&network["lossBoundPpt"])),
             Some(_) => format!("no bound: {}", text(&network["unboundedReason"])),
         },
     );

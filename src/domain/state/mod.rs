@@ -248,7 +248,7 @@ impl ChainState {
                     Some(*encumbered_magnitude);
             }
             Event::MaxMagnitudeUpdated { operator, strategy, max_magnitude } => {
-                self.max_magnitude_updated(*operator, *strategy, *max_magnitude);
+                self.max_magnitude_updated(*operator, *strategy, *max_magnitude, at);
             }
             Event::OperatorSlashed { .. } => self.operator_slashed(fact),
             Event::OperatorSetCreated { operator_set } => {

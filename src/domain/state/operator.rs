@@ -1,5 +1,7 @@
 //! Operators: shares delegated to them, magnitudes left to them, how fast they may allocate.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::{Address, U256};
 use litemap::LiteMap;
 
@@ -23,6 +25,8 @@ pub struct Operator {
     pub shares: LiteMap<StrategyId, U256>,
     /// Magnitudes.
     pub magnitudes: LiteMap<StrategyId, Magnitude>,
+    /// Maximum magnitudes before they fell, 1e-18, by strategy and block of the fall.
+    pub fallen_from: BTreeMap<(StrategyId, u64), u64>,
     /// How many blocks its allocations take to bite.
     pub allocation_delay: AllocationDelay,
     /// Shares taken away that no event in the log had added: the history is partial.
@@ -87,5 +91,13 @@ impl Operator {
     /// (`AllocationManager._maxMagnitudeHistory` starts there).
     pub fn max_magnitude(&self, strategy: StrategyId) -> u64 {
         self.magnitudes.get(&strategy).and_then(|magnitude| magnitude.max).unwrap_or(WAD)
+    }
+
+    /// The same as it was at the end of a block: what it first fell from after that
+    /// (`AllocationManager.getMaxMagnitudesAtBlock`).
+    pub fn max_magnitude_at(&self, strategy: StrategyId, block: u64) -> u64 {
+        let after = (strategy, block.saturating_add(1))..=(strategy, u64::MAX);
+        let fall = self.fallen_from.range(after).next();
+        fall.map_or_else(|| self.max_magnitude(strategy), |(_, before)| *before)
     }
 }

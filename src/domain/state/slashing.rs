@@ -102,10 +102,14 @@ impl ChainState {
         operator: OperatorId,
         strategy: StrategyId,
         max: u64,
+        at: u64,
     ) {
-        let magnitude = self.operators.entry(operator).or_default().magnitude(strategy);
+        let known = self.operators.entry(operator).or_default();
+        let magnitude = known.magnitude(strategy);
         let before = magnitude.max.unwrap_or(WAD);
         magnitude.max = Some(max);
+        // Of several falls in a block the first tells what was before it.
+        known.fallen_from.entry((strategy, at)).or_insert(before);
         let slashed = before.saturating_sub(max);
         self.fallen.insert((operator, strategy), Fallen { before, slashed });
     }

@@ -96,14 +96,20 @@ impl ChainState {
     /// What slashing has left of a staker's shares with an operator, 1e-18: the operator's maximum
     /// magnitude, times what the beacon chain has left of its pod
     /// (`DelegationManager._getSlashingFactor`).
-    pub(super) fn slashing_factor(
+    fn slashing_factor(
         &self,
         staker: StakerId,
         operator: Option<OperatorId>,
         strategy: StrategyId,
     ) -> U256 {
         let known = operator.and_then(|operator| self.operators.get(&operator));
-        let max = U256::from(known.map_or(WAD, |known| known.max_magnitude(strategy)));
+        let max = known.map_or(WAD, |known| known.max_magnitude(strategy));
+        self.with_beacon_factor(max, staker, strategy)
+    }
+
+    /// A maximum magnitude, times what the beacon chain has left by now of the staker's pod.
+    fn with_beacon_factor(&self, max: u64, staker: StakerId, strategy: StrategyId) -> U256 {
+        let max = U256::from(max);
         if strategy != BEACON_CHAIN_ETH {
             return max;
         }
@@ -122,14 +128,16 @@ impl ChainState {
             .unwrap_or_default()
     }
 
-    /// Shares a queued withdrawal would pay now, a strategy each. What was queued before slashing
-    /// existed is paid as it was queued.
+    /// Shares a queued withdrawal would pay now, a strategy each: by the operator's magnitude at
+    /// its last slashable block, once that is past, and by what the beacon chain has left of the
+    /// pod to the end (`DelegationManager._completeQueuedWithdrawal`). What was queued before
+    /// slashing existed is paid as it was queued.
     pub fn queued_shares(&self, queued: &QueuedWithdrawal) -> Vec<(StrategyId, U256)> {
         let shares = |(strategy, scaled): &(StrategyId, U256)| {
-            if queued.slashable_until.is_none() {
-                return (*strategy, *scaled);
-            }
-            let factor = self.slashing_factor(queued.staker, Some(queued.delegated_to), *strategy);
+            let Some(until) = queued.slashable_until else { return (*strategy, *scaled) };
+            let known = self.operators.get(&queued.delegated_to);
+            let max = known.map_or(WAD, |known| known.max_magnitude_at(*strategy, until));
+            let factor = self.with_beacon_factor(max, queued.staker, *strategy);
             (*strategy, mul_wad_floor(*scaled, factor).unwrap_or_default())
         };
         queued.scaled_shares.iter().map(shares).collect()
