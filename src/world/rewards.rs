@@ -32,7 +32,7 @@ impl World {
         if day == FIRST_DAY {
             self.announce_pay(day);
         }
-        if day < FIRST_DAY || day > DAYS || !(day - FIRST_DAY).is_multiple_of(PERIOD_DAYS) {
+        if day < FIRST_DAY || !(day - FIRST_DAY).is_multiple_of(PERIOD_DAYS) {
             return;
         }
         for (avs, id, bips) in PAID {
