@@ -104,22 +104,16 @@ async fn every_band_that_there_can_be_is_there(database: &TestDatabase) {
 async fn stake_earns_and_the_frontier_bends(database: &TestDatabase) {
     let simulator = Some(simulator(database.store().await));
     let backend = Backend { simulator, ..Backend::from(&database.pool().await) };
-    let query = "{ entities(where: { kind: [OPERATOR], isRated: true }) { nodes { slug } } }";
+    let query = "{ entities(where: { kind: [OPERATOR], isRated: true }, first: 2,
+        orderBy: { field: GRADE, direction: ASC }) { nodes { slug } } }";
     let operators = ask(database, query).await;
     let mut bent = 0;
     for operator in list(&operators["entities"]) {
         let query = "query ($entity: String!) { frontier(entity: $entity, points: 3) {
             positions { yearlyRewardPpt } points { rewardPpt riskPpt } } }";
         let asked = json!({ "entity": operator["slug"] });
-        // Without optimisation it may take longer than a request: then it is there for the next.
-        let answer = loop {
-            let text = assay_graphql::execute(backend.clone(), query, asked.clone()).await;
-            let answer: Value = serde_json::from_str(&text).unwrap();
-            let code = answer["errors"][0]["extensions"]["code"].as_str();
-            if !matches!(code, Some("TIMEOUT" | "UNAVAILABLE")) {
-                break answer;
-            }
-        };
+        let text = assay_graphql::execute(backend.clone(), query, asked).await;
+        let answer: Value = serde_json::from_str(&text).unwrap();
         let frontier = &answer["data"]["frontier"];
         let points = frontier["points"].as_array().unwrap_or_else(|| panic!("{answer}"));
         let positions = frontier["positions"].as_array().unwrap();
@@ -127,7 +121,7 @@ async fn stake_earns_and_the_frontier_bends(database: &TestDatabase) {
         let risks: BTreeSet<U256> = points.iter().map(|point| wei(&point["riskPpt"])).collect();
         bent += usize::from(risks.len() > 2);
     }
-    assert!(bent >= 7, "only {bent} of {} have a curve", list(&operators["entities"]).len());
+    assert_eq!(bent, 2);
 }
 
 async fn tokens_are_looked_through(database: &TestDatabase) {
