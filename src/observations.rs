@@ -10,12 +10,11 @@ pub async fn record(
     store: &EventStore,
     chain_id: ChainId,
     block: BlockRef,
-    observed: Vec<impl Into<Observed>>,
+    observed: Vec<Observed>,
 ) -> Result<usize, AppendError> {
     let mut appender = store.begin_append().await?;
     let mut count = 0;
-    for one in observed {
-        let Observed { event, said } = one.into();
+    for Observed { event, said } in observed {
         let (name, subject) = match &event {
             Event::ViewObserved { name, contract, .. } => (name, contract),
             Event::AccountProven { name, account, .. } => (name, account),

@@ -56,8 +56,9 @@ pub fn sweep(problem: &Problem, points: u16) -> Result<Vec<Point>, SolverError> 
             .collect()),
         Err(FrontierError::TooLarge { .. } | FrontierError::Ratio(_)) => {
             let highest = problem.highest_reward()?;
-            // The very top leaves the solver no room; a millionth below is as good.
-            let top = highest.times(Ratio::new(999_999, 1_000_000)?)?;
+            // The very top leaves no room for the margins of positions that may hold little: a
+            // ten-thousandth below is as good.
+            let top = highest.times(Ratio::new(9_999, 10_000)?)?;
             let steps = u128::from(points.max(2)) - 1;
             (0..=steps)
                 .map(|step| {

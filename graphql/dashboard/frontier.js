@@ -24,7 +24,7 @@ export async function load({ ask, asOf, parameters, here, go }) {
   const place = asOf ? { asOf } : {};
   const choices = await ask(CHOICES, place);
   const entities = choices.data.entities.nodes;
-  const chosen = parameters.get("of") ?? (entities.find((one) => one.kind === "LRT") ?? entities[0])?.slug;
+  const chosen = parameters.get("of") ?? entities[0]?.slug;
   if (!chosen) return { title: "Frontier", body: h("section", { class: "empty" }, h("h1", null, "Nobody holds positions yet")), snapshot: choices.data.snapshot };
   const variables = { ...place, entity: chosen };
   const pick = h("select", { "aria-label": "Whose frontier", onchange: (event) => go(here({ of: event.target.value })) },

@@ -84,7 +84,8 @@ impl Attestation {
     }
 }
 
-/// A signed claim. It is sent in by `POST /v1/attestations` and counts from the end of an epoch
+/// A signed claim. It is sent in by `recordAttestation` or
+/// `POST /v1/attestations` and counts from the end of an epoch
 /// that it names itself; before that it is in no answer.
 #[Object]
 impl Attestation {

@@ -34,10 +34,10 @@ impl Batch for TokenNames {
         query.push_bind(keys.iter().map(|key| key.1.clone()).collect::<Vec<_>>());
         query.push(
             ") AS k(chain_id, subject) CROSS JOIN LATERAL (
-                SELECT o.chain_id, o.subject, o.said->'answer'->>0 AS name
+                SELECT o.chain_id, o.subject, o.said->'figures'->>0 AS name
                   FROM read_model.observations o
                  WHERE o.chain_id = k.chain_id AND o.subject = k.subject AND NOT o.is_proven
-                   AND o.said->'answer'->>0 IS NOT NULL AND o.said->>'input' = ",
+                   AND o.said->'figures'->>0 IS NOT NULL AND o.said->>'input' = ",
         );
         query.push_bind(NAME).push(" ORDER BY o.block_number DESC, o.name LIMIT 1) o");
         let rows: Vec<NameRow> = reader.rows(query).await?;

@@ -101,14 +101,14 @@ impl World {
         let named = |(called, protocol, _): &Token| {
             let manifest = self.manifests.iter().find(|one| one.name == *protocol)?;
             let (name, input) = (format!("{called} (DEMO)"), bytes!("06fdde03"));
-            let said = json!({ "call": "name()", "input": input, "answer": [name] });
-            let event = Event::ViewObserved {
+            let mut observed = Observed::from(Event::ViewObserved {
                 name: format!("name of {called}"),
                 contract: manifest.token?.0,
                 input,
-                answer: DynSolValue::String(name).abi_encode().into(),
-            };
-            Some(Observed { event, said })
+                answer: DynSolValue::String(name.clone()).abi_encode().into(),
+            });
+            observed.said["figures"] = json!([name]);
+            Some(observed)
         };
         TOKENS.iter().filter_map(named).collect()
     }

@@ -3,6 +3,9 @@
 //! Names are invented, addresses come from a hash, and the chain is the development chain: nothing
 //! here can be taken for a real operator. Names travel as `data:` metadata URIs, which say what
 //! they say without being fetched; one stands in a document.
+//!
+//! Every band of the scale is there that the methodology leaves: what the platform's own contracts
+//! can lose is in every rating and is nobody's evidence, so the best is BBB-.
 
 mod lrt;
 mod play;

@@ -96,7 +96,7 @@ impl ChainState {
     /// What slashing has left of a staker's shares with an operator, 1e-18: the operator's maximum
     /// magnitude, times what the beacon chain has left of its pod
     /// (`DelegationManager._getSlashingFactor`).
-    fn slashing_factor(
+    pub(super) fn slashing_factor(
         &self,
         staker: StakerId,
         operator: Option<OperatorId>,
