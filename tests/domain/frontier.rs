@@ -1,7 +1,9 @@
 //! Vector V13 and the certificates of the frontier.
 
+use assay_domain::decimal::Ppt;
 use assay_domain::frontier::{
-    Certificate, FrontierError, Group, PositionBlock, PositionOutcome, Problem, Scenario, scenarios,
+    Certificate, FrontierError, Group, PositionBlock, PositionOutcome, Problem, SCENARIOS_MAX,
+    Scenario, scenarios,
 };
 use assay_domain::loss::{BlockId, Factor, Hazard, Probability};
 use assay_domain::ratio::{self, Ratio};
@@ -129,7 +131,8 @@ fn scenarios_keep_all_mass_and_leave_the_rest_to_the_worst_case() {
         block("b", "0.25", vec![0, 20]),
         block("c", "0.125", vec![5_000, 9_990]),
     ];
-    let found = scenarios(&blocks, Factor::Off, 2).unwrap();
+    let (found, left) = scenarios(&blocks, Factor::Off, 2).unwrap();
+    assert_eq!(left, Ppt::ZERO);
     let total = found.iter().map(|scenario| scenario.probability);
     assert_eq!(ratio::sum(total).unwrap(), Ratio::ONE);
     let probability = |losses: [&str; 2]| {
@@ -139,10 +142,19 @@ fn scenarios_keep_all_mass_and_leave_the_rest_to_the_worst_case() {
     assert_eq!(probability(["0", "0"]), part("21/64"));
     assert_eq!(probability(["1/1000", "0"]), part("21/64"));
     assert_eq!(probability(["1/1000", "2/1000"]), part("7/64"));
-    // b and c: 20 and 9,990 bp are capped at all. a, b and c together are the worst case.
+    // b and c: 20 and 9,990 bp are capped at all. a, b and c come together too.
     assert_eq!(probability(["1/2", "1"]), part("1/64"));
-    assert_eq!(probability(["1", "1"]), part("1/64"));
-    let gamma = scenarios(&blocks, Factor::GammaUnitVariance, 2).unwrap();
+    assert_eq!(probability(["501/1000", "1"]), part("1/64"));
+    let (gamma, _) = scenarios(&blocks, Factor::GammaUnitVariance, 2).unwrap();
     assert_eq!(ratio::sum(gamma.iter().map(|s| s.probability)).unwrap(), Ratio::ONE);
     assert!(scenarios(&blocks, Factor::Off, 3).is_err());
+
+    // Sixteen coins with losses of their own have 65,536 courses: 1,500 are kept.
+    let coin = |n: u16| block(&format!("coin {n}"), "0.5", vec![1 << n.min(12), n]);
+    let coins: Vec<PositionBlock> = (0..16).map(coin).collect();
+    let (kept, left) = scenarios(&coins, Factor::Off, 2).unwrap();
+    assert_eq!(kept.len(), SCENARIOS_MAX + 1);
+    assert_eq!(kept.last().unwrap().losses, [Ratio::ONE, Ratio::ONE]);
+    assert_eq!(ratio::sum(kept.iter().map(|s| s.probability)).unwrap(), Ratio::ONE);
+    assert!(left > Ppt(900_000_000_000), "{left}");
 }

@@ -1,21 +1,22 @@
 //! The question that positions from the log pose.
 //!
-//! Losses are rounded up to the finest of some steps at which the courses of the year are few
-//! enough for a solver, so the tail risk stays an upper bound.
+//! Losses are rounded up to a step, so the tail risk stays an upper bound. A fine step leaves more
+//! courses of the year to the worst case, a coarse one rounds more: the one with the least bound is
+//! taken.
 
 use std::collections::BTreeMap;
 
 use super::input::{IDLE, InputError, Question};
-use super::{Group, PositionBlock, PositionOutcome, Problem, ScenarioError, scenarios};
+use super::{FrontierError, Group, PositionBlock, PositionOutcome, Problem, Scenario, scenarios};
 use crate::assess::positions::{Book, PositionId};
 use crate::decimal::Ppt;
 use crate::loss::{CELLS, Factor, Probability};
 use crate::ratio::{Ratio, RatioError};
 
-/// Courses of the year that a solver takes in moments.
-const SCENARIOS_AIM: usize = 1_500;
-/// What losses are rounded up to, bp, finest first.
-const STEPS_BP: [u16; 6] = [1, 100, 500, 1_000, 2_500, CELLS];
+/// What losses are rounded up to where basis points leave too much to the worst case, finest first.
+const COARSER_STEPS_BP: [u16; 4] = [10, 100, 500, 1_000];
+/// What may be left to the worst case without asking for a coarser step: a hundredth of a per cent.
+const LEFT_MAX: Ppt = Ppt(100_000_000);
 /// Parts per trillion in a part per million: finer would be noise, and exact fractions are long.
 const PPT_PER_PPM: u64 = 1_000_000;
 
@@ -46,17 +47,15 @@ impl Book {
     pub fn question(&self, terms: &Terms) -> Result<(Question, u16), InputError> {
         let factor = Factor::GammaUnitVariance;
         let count = self.positions.len().saturating_add(1);
-        let (step, made) = self.scenarios(factor, count)?;
         let rewards = self.positions.iter().map(|position| ratio(position.reward.yearly));
         let rewards: Vec<Ratio> =
             rewards.chain([Ok(Ratio::ZERO)]).collect::<Result<_, RatioError>>()?;
         let caps = self.positions.iter().map(|position| ratio(position.limit));
-        let caps = caps.chain([Ok(Ratio::ONE)]).collect::<Result<_, _>>()?;
+        let caps: Vec<Ratio> = caps.chain([Ok(Ratio::ONE)]).collect::<Result<_, RatioError>>()?;
         let groups = self.groups.iter().map(|(positions, limit)| {
             Ok(Group { positions: positions.clone(), limit: ratio(*limit)? })
         });
-        let groups = groups.collect::<Result<_, RatioError>>()?;
-        let problem = Problem::new(rewards.clone(), caps, made, groups, terms.level)?;
+        let groups: Vec<Group> = groups.collect::<Result<_, RatioError>>()?;
         let mut held = Vec::with_capacity(count);
         let mut idle = Ratio::ONE;
         for position in &self.positions {
@@ -65,6 +64,9 @@ impl Book {
             held.push(weight);
         }
         held.push(idle);
+        let problem =
+            |made| Problem::new(rewards.clone(), caps.clone(), made, groups.clone(), terms.level);
+        let (step, problem) = self.closest(factor, &held, problem)?;
         let opt_in = match terms.opt_in {
             None => None,
             Some((id, weight)) => {
@@ -91,23 +93,32 @@ impl Book {
         Ok((question, step))
     }
 
-    fn scenarios(
+    /// Every step gives an upper bound: the problem whose bound of what is held is the least.
+    fn closest(
         &self,
         factor: Factor,
-        count: usize,
-    ) -> Result<(u16, Vec<super::Scenario>), ScenarioError> {
-        let mut coarsest = Err(ScenarioError::TooMany);
-        for step in STEPS_BP {
+        held: &[Ratio],
+        problem: impl Fn(Vec<Scenario>) -> Result<Problem, FrontierError>,
+    ) -> Result<(u16, Problem), InputError> {
+        let at = |step| {
             let blocks: Vec<PositionBlock> =
                 self.blocks.iter().map(|block| coarse(block, step)).collect();
-            match scenarios(&blocks, factor, count) {
-                Ok(made) if made.len() <= SCENARIOS_AIM => return Ok((step, made)),
-                Ok(made) => coarsest = Ok((step, made)),
-                Err(ScenarioError::TooMany) => {}
-                Err(error) => return Err(error),
+            let (made, left) = scenarios(&blocks, factor, held.len())?;
+            let found = problem(made)?;
+            Ok::<_, InputError>((found.tail_risk(held)?, step, found, left))
+        };
+        let mut best = at(1)?;
+        for step in COARSER_STEPS_BP {
+            if best.3 <= LEFT_MAX {
+                break;
+            }
+            let found = at(step)?;
+            if found.0 < best.0 {
+                best = found;
             }
         }
-        coarsest
+        let (_, step, problem, _) = best;
+        Ok((step, problem))
     }
 }
 
@@ -122,8 +133,12 @@ fn ratio(ppt: Ppt) -> Result<Ratio, RatioError> {
     Ratio::new(i128::from(ppm), u128::from(PPT_PER_PPM))
 }
 
-/// The same block with losses rounded up to a step.
+/// The same block with losses rounded up to a step; one that takes the same of all positions is few
+/// courses as it is.
 fn coarse(block: &PositionBlock, step: u16) -> PositionBlock {
+    if block.is_alike() {
+        return block.clone();
+    }
     let mut merged: BTreeMap<Vec<u16>, Probability> = BTreeMap::new();
     for outcome in &block.outcomes {
         let up = |loss: &u16| loss.div_ceil(step).saturating_mul(step).min(CELLS);

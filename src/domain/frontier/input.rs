@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{
-    FrontierError, Group, PositionBlock, PositionOutcome, Problem, SWEEP_POINTS_MAX, Scenario,
-    ScenarioError, scenarios,
+    FrontierError, Group, PositionBlock, PositionOutcome, Problem, SWEEP_POINTS_MAX, ScenarioError,
+    scenarios,
 };
 use crate::loss::{
     Block, BlockId, BlockProblem, Factor, Hazard, LossModel, ModelError, Probability,
@@ -234,7 +234,7 @@ pub fn parse(json: &[u8]) -> Result<Question, InputError> {
             group.positions.iter().map(|name| find(name)).collect::<Result<_, InputError>>()?;
         groups.push(Group { positions, limit: group.limit.0 });
     }
-    let made: Vec<Scenario> = scenarios(&blocks, factor, count)?;
+    let (made, _left) = scenarios(&blocks, factor, count)?;
     let problem = Problem::new(rewards.clone(), caps, made, groups, file.level.0)?;
     let opt_in = match &file.opt_in {
         Some(raw) => Some((find(&raw.position)?, raw.weight.0)),

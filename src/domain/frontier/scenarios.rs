@@ -1,18 +1,24 @@
-//! Courses of the year for the frontier: nothing happens, one event, or two.
+//! Courses of the year for the frontier: which losses can come together, and how probable that is.
 //!
-//! What is left, three events or more and pairs below 1e-9, becomes one scenario in which
-//! everything is lost. So the tail risk of the program is an upper bound of the portfolio's.
+//! The most probable are kept. What is left, the rare ones, becomes one scenario in which everything
+//! is lost. So the tail risk of the program is an upper bound of the portfolio's.
 
 use std::collections::BTreeMap;
 
 use super::Scenario;
+use crate::decimal::Ppt;
 use crate::loss::{BlockId, Factor, Hazard, Probability};
 use crate::ratio::{Ratio, RatioError};
 
-/// Pairs less probable than this, in ppt, are left to the worst scenario.
-const PAIR_MIN_PPT: u64 = 1_000;
-/// Distinct scenarios a solver can be expected to take.
-pub const SCENARIOS_MAX: usize = 20_000;
+/// Courses kept: as many as a solver takes in moments.
+pub const SCENARIOS_MAX: usize = 1_500;
+/// Courses less probable than this, in ppt, are left to the worst scenario.
+const COURSE_MIN_PPT: u64 = 1_000;
+/// What a loss of all positions alike is rounded up to where it takes many values, bp.
+const LEVELS_BP: [u16; 24] = [
+    0, 10, 25, 50, 75, 100, 150, 200, 250, 300, 400, 500, 750, 1_000, 1_500, 2_000, 2_500, 3_000,
+    4_000, 5_000, 6_000, 7_500, 9_000, ALL_BP,
+];
 /// A loss of everything, bp.
 const ALL_BP: u16 = 10_000;
 /// Parts per trillion in one.
@@ -40,6 +46,14 @@ pub struct PositionBlock {
     pub outcomes: Vec<PositionOutcome>,
 }
 
+impl PositionBlock {
+    /// Whether it takes the same of all positions.
+    pub(super) fn is_alike(&self) -> bool {
+        let is_alike = |losses: &[u16]| losses.windows(2).all(|pair| pair.first() == pair.last());
+        self.outcomes.iter().all(|outcome| is_alike(&outcome.losses_bp))
+    }
+}
+
 /// Why there are no scenarios.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScenarioError {
@@ -53,9 +67,6 @@ pub enum ScenarioError {
         /// What was given.
         found: Vec<u16>,
     },
-    /// Too many distinct scenarios. Merge blocks.
-    #[error("more than {SCENARIOS_MAX} scenarios; merge blocks")]
-    TooMany,
     /// A fraction does not fit.
     #[error(transparent)]
     Ratio(#[from] RatioError),
@@ -64,15 +75,16 @@ pub enum ScenarioError {
 /// Probability of each distinct loss vector, in units of 2⁻¹²⁷.
 type Tally = BTreeMap<Vec<u16>, Probability>;
 
-/// Scenarios of `blocks` on so many positions, by ascending losses; probabilities are whole ppt.
+/// Scenarios of `blocks` on so many positions, by ascending losses, and what was left to the worst
+/// case; probabilities are whole ppt.
 ///
 /// # Errors
-/// When an outcome does not fit the positions, or there are too many scenarios.
+/// When an outcome does not fit the positions.
 pub fn scenarios(
     blocks: &[PositionBlock],
     factor: Factor,
     positions: usize,
-) -> Result<Vec<Scenario>, ScenarioError> {
+) -> Result<(Vec<Scenario>, Ppt), ScenarioError> {
     for block in blocks {
         for outcome in &block.outcomes {
             let found = &outcome.losses_bp;
@@ -85,9 +97,12 @@ pub fn scenarios(
     let mut tally = Tally::new();
     for node in factor.nodes() {
         let given = |block: &PositionBlock| block.hazard.probability(block.beta, node.climate);
-        let events: Vec<_> = blocks.iter().map(|block| (block, given(block))).collect();
-        add_node(&mut tally, &events, node.weight, positions)?;
+        let events = blocks.iter().map(|block| (block, given(block)));
+        for (losses, probability) in courses(events, node.weight, positions) {
+            add(&mut tally, losses, probability);
+        }
     }
+    let tally = most_probable(tally, SCENARIOS_MAX);
     let mut left = PPT;
     let mut list = Vec::with_capacity(tally.len().saturating_add(1));
     for (losses, probability) in tally {
@@ -103,61 +118,68 @@ pub fn scenarios(
     if left > 0 {
         list.push(scenario(left, &vec![ALL_BP; positions])?);
     }
-    Ok(list)
+    Ok((list, Ppt(left)))
 }
 
-/// Adds no event, each single event and each pair, given one climate.
-fn add_node(
-    tally: &mut Tally,
-    events: &[(&PositionBlock, Probability)],
+/// The most probable courses given one climate. What takes the same of all positions is one number:
+/// its courses are exact, and then rounded up to few.
+fn courses<'a>(
+    events: impl Iterator<Item = (&'a PositionBlock, Probability)>,
     weight: Probability,
     positions: usize,
-) -> Result<(), ScenarioError> {
-    // Probability that no event from here on happens.
-    let mut after = vec![Probability::ONE];
-    for (_, p) in events.iter().rev() {
-        let none = after.last().copied().unwrap_or(Probability::ONE).times(p.complement());
-        after.push(none);
+) -> Tally {
+    let (everywhere, own): (Vec<_>, Vec<_>) = events.partition(|(block, _)| block.is_alike());
+    let mut alike = Tally::from([(vec![0], weight)]);
+    for (block, p) in everywhere {
+        alike = after(alike, block, p, usize::from(ALL_BP));
     }
-    after.reverse();
-    let least = ppt_to_probability(PAIR_MIN_PPT);
-    let none_from = |index: usize| after.get(index).copied().unwrap_or(Probability::ONE);
-    add(tally, vec![0; positions], weight.times(none_from(0)))?;
-    let mut before = weight;
-    for (index, (block, p)) in (1..).zip(events) {
-        let here = before.times(*p);
-        for outcome in &block.outcomes {
-            let single = here.times(none_from(index)).times(outcome.probability);
-            add(tally, outcome.losses_bp.clone(), single)?;
-        }
-        let mut between = here;
-        for (other_index, (other, q)) in (index.saturating_add(1)..).zip(events.iter().skip(index))
-        {
-            let both = between.times(*q).times(none_from(other_index));
-            between = between.times(q.complement());
-            if both < least {
-                continue;
-            }
-            for one in &block.outcomes {
-                for two in &other.outcomes {
-                    let pair = both.times(one.probability).times(two.probability);
-                    if pair >= least {
-                        let losses = one.losses_bp.iter().zip(&two.losses_bp);
-                        let losses = losses.map(|(a, b)| a.saturating_add(*b).min(ALL_BP));
-                        add(tally, losses.collect(), pair)?;
-                    }
-                }
-            }
-        }
-        before = before.times(p.complement());
+    let is_many = alike.len() > LEVELS_BP.len();
+    let mut kept = Tally::new();
+    for (losses, probability) in alike {
+        let loss = losses.first().copied().unwrap_or_default();
+        let level = LEVELS_BP.into_iter().find(|level| *level >= loss).filter(|_| is_many);
+        add(&mut kept, vec![level.unwrap_or(loss); positions], probability);
     }
-    Ok(())
+    for (block, p) in own {
+        kept = after(kept, block, p, SCENARIOS_MAX);
+    }
+    kept
 }
 
-fn add(tally: &mut Tally, losses: Vec<u16>, p: Probability) -> Result<(), ScenarioError> {
+/// The most probable courses once a block has happened or not, as losses of so many positions as
+/// the courses before have.
+fn after(kept: Tally, block: &PositionBlock, p: Probability, most: usize) -> Tally {
+    let least = ppt_to_probability(COURSE_MIN_PPT);
+    let mut next = Tally::new();
+    for (losses, probability) in kept {
+        for outcome in &block.outcomes {
+            let hit = probability.times(p).times(outcome.probability);
+            if hit >= least {
+                let both = losses.iter().zip(&outcome.losses_bp);
+                let both = both.map(|(a, b)| a.saturating_add(*b).min(ALL_BP));
+                add(&mut next, both.collect(), hit);
+            }
+        }
+        add(&mut next, losses, probability.times(p.complement()));
+    }
+    most_probable(next, most)
+}
+
+/// As many as may be kept; of equals the one with the lesser losses.
+fn most_probable(tally: Tally, most: usize) -> Tally {
+    let mut all: Vec<_> = tally.into_iter().collect();
+    if all.len() > most {
+        all.select_nth_unstable_by(most, |(one, p), (other, q)| {
+            q.cmp(p).then_with(|| one.cmp(other))
+        });
+        all.truncate(most);
+    }
+    all.into_iter().collect()
+}
+
+fn add(tally: &mut Tally, losses: Vec<u16>, p: Probability) {
     let entry = tally.entry(losses).or_default();
     *entry = entry.plus(p);
-    if tally.len() > SCENARIOS_MAX { Err(ScenarioError::TooMany) } else { Ok(()) }
 }
 
 fn scenario(ppt: u64, losses_bp: &[u16]) -> Result<Scenario, RatioError> {
