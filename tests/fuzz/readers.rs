@@ -4,7 +4,9 @@
 //!
 //! ```sh
 //! cargo install cargo-fuzz --locked
-//! cd tests && cargo +nightly fuzz run --fuzz-dir fuzz log -- -max_total_time=200 -malloc_limit_mb=512
+//! cd tests && mkdir -p fuzz/target/found
+//! cargo +nightly fuzz run --fuzz-dir fuzz --sanitizer none log fuzz/target/found fuzz/corpus/log -- \
+//!     -max_total_time=205 -malloc_limit_mb=512
 //! ```
 
 use std::io::Write as _;
