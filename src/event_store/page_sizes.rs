@@ -7,6 +7,7 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 /// Longest header: statistics are not written, so real ones have some twenty bytes.
 const HEADER_BYTES_MAX: u64 = 4 << 10;
@@ -20,6 +21,15 @@ const COMPRESSED_SIZE: i16 = 3;
 
 /// The type of both.
 const INTEGER: u8 = 5;
+
+/// Where a column begins, and its length: `byte_range` panics where one of them is negative.
+pub(super) fn range(column: &ColumnChunkMetaData) -> Result<(u64, u64), ParquetError> {
+    let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+    match (u64::try_from(start), u64::try_from(column.compressed_size())) {
+        (Ok(start), Ok(length)) => Ok((start, length)),
+        _ => Err(senseless()),
+    }
+}
 
 /// Checks that no page of a column, which begins at `start`, says it unpacks to more than
 /// `bytes_max`.

@@ -303,7 +303,7 @@ impl Rows {
             let group = guarded(|| {
                 let group = self.file.get_row_group(self.next_group)?;
                 for column in group.metadata().columns() {
-                    page_sizes::check(&self.raw, column.byte_range(), PAGE_BYTES_MAX)?;
+                    page_sizes::check(&self.raw, page_sizes::range(column)?, PAGE_BYTES_MAX)?;
                 }
                 Group::open(&*group)
             });
