@@ -39,7 +39,7 @@ export function flow(ways, headings) {
   }
   const drawn = columns.map((stops) => [...new Set(stops.values())].sort((a, b) => b.value - a.value));
   const rows = Math.max(...drawn.map((stops) => stops.length));
-  const width = Math.max(760, document.getElementById("main").clientWidth - 50);
+  const width = Math.max(960, document.getElementById("main").clientWidth - 50);
   const height = Math.max(240, rows * 44 + TOP);
   const scale = (height - TOP - 8 - (rows - 1) * GAP) / total;
   const step = (width - BAR - LAST) / (headings.length - 1);
@@ -95,5 +95,5 @@ export function flow(ways, headings) {
   });
   const titles = headings.map((heading, column) => s("text", { x: 2 + column * step, y: 14 }, heading));
   return h("div", { class: "scroll flow", tabindex: 0, role: "region", "aria-label": "The way of the ether, from left to right" },
-    s("svg", { viewBox: `0 0 ${width} ${bottom}`, width, height: bottom, role: "group", "aria-label": "Token, operators, operator sets, AVSs" }, titles, bands, nodes));
+    s("svg", { viewBox: `0 0 ${width} ${bottom}`, width, height: bottom, role: "group", "aria-label": "Token, operators, operator sets, AVSs, verticals" }, titles, bands, nodes));
 }

@@ -14,12 +14,23 @@ export const BACKING = `fragment Backing on LrtBacking { nav seen unpricedStrate
   lossDistribution { afterReserve { reserveBp expectedLossPpt } }
   positions(first: 100) { totalCount nodes { place value strategy operatorAddress avsAddress operatorSetId
     operator { slug kind address untrustedName rating { label grade } }
-    operatorSet { slug kind address untrustedName operatorSetId rating { label grade }
+    operatorSet { slug kind address untrustedName operatorSetId rulesetStandard rating { label grade }
       avs { slug kind address untrustedName rating { label grade } } } } } }`;
 
 const PLACES = {
   UNALLOCATED: "promised to nobody", UNDELEGATED: "with no operator", EXITING: "leaving EigenLayer",
   BUFFER: "set aside to redeem", UNSEEN: "stated, not seen",
+};
+
+/** What sets of a published ruleset do. */
+const VERTICALS = {
+  "BFT-1": "consensus", "DA-1": "data availability", "ORACLE-1": "oracles", "INTEROP-1": "bridging", "COPROC-1": "coprocessing",
+  "KEEPER-1": "keepers", "PRECONF-1": "preconfirmations", "CREDIT-1": "credit",
+};
+
+const verticalOf = (set) => {
+  const standard = set?.rulesetStandard;
+  return standard ? `${VERTICALS[standard] ?? "ruleset"} (${standard})` : "rules not published";
 };
 
 const RESERVES = {
@@ -37,7 +48,7 @@ function stop(entity, address) {
   };
 }
 
-/** The way of one position: token, operator, operator set, AVS. */
+/** The way of one position: token, operator, operator set, AVS, vertical. */
 function way(position, token) {
   const stops = [token];
   if (position.operatorAddress) stops.push(stop(position.operator, position.operatorAddress));
@@ -45,6 +56,7 @@ function way(position, token) {
     const set = stop(position.operatorSet, position.avsAddress);
     stops.push({ ...set, key: `${set.key}#${position.operatorSetId}` });
     stops.push(stop(position.operatorSet?.avs, position.avsAddress));
+    stops.push({ key: verticalOf(position.operatorSet), name: verticalOf(position.operatorSet) });
   } else {
     stops.push({ key: position.place, name: PLACES[position.place] });
   }
@@ -65,9 +77,10 @@ export function lookThrough(entity, names) {
     largest && ` The largest operator, ${withNames(largest[0], names)}, holds ${share(largest[1].toString())}.`,
     more && ` The ${positions.nodes.length} first of ${positions.totalCount} positions are drawn.`];
   return h("section", null,
-    chart("Where it is", flow(positions.nodes.map((position) => way(position, token)), ["Token", "Operator", "Operator set", "AVS"]), sentence, table("Positions", [
+    chart("Where it is", flow(positions.nodes.map((position) => way(position, token)), ["Token", "Operator", "Operator set", "AVS", "Vertical"]), sentence, table("Positions", [
       ["Operator", (one) => one.operator ? [badge(one.operator.rating?.label ?? "–", one.operator.rating?.grade, "small"), " ", linked(one.operator)] : one.operatorAddress ? short(one.operatorAddress) : "–"],
       ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", linked(one.operatorSet)] : PLACES[one.place] ?? short(one.avsAddress)],
+      ["Vertical", (one) => one.avsAddress ? verticalOf(one.operatorSet) : "–"],
       ["Of", (one) => one.strategy ? h("span", { class: "mono", title: one.strategy }, strategyName(one.strategy)) : "–"],
       ["Value", (one) => figure(one.value, ether(one.value)), "number"],
       ["Share", (one) => share(one.value), "number"],

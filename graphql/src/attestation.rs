@@ -189,27 +189,31 @@ impl List for Attestations {
     }
 
     fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, bool>) {
-        let scope = source.scope;
-        query.push(
-            "SELECT x.digest, x.position, x.chain_id, x.block_number, x.block_time, x.subjects,
-                    x.claim, x.details::text AS details, x.level, x.evidence, x.signer,
-                    x.observed_at, x.effective_block, x.expires_at,
-                    (SELECT s.standing FROM read_model.attestation_standings s
-                      WHERE s.digest = x.digest AND s.position <= ",
-        );
-        query.push_bind(scope.position);
-        query.push(
-            " ORDER BY s.position DESC LIMIT 1) AS standing,
-              x.expires_at <= greatest((SELECT b.time FROM read_model.blocks b
-                  WHERE b.chain_id = x.chain_id AND b.last_position <= ",
-        );
-        query.push_bind(scope.position);
-        query.push(" ORDER BY b.last_position DESC LIMIT 1), ");
-        query.push_bind(scope.time.unwrap_or_default());
-        query.push(") AS is_expired FROM read_model.attestations x WHERE x.position <= ");
-        query.push_bind(scope.position);
+        push_claims(query, source.scope);
         if *source.filter {
             query.push(" AND x.subjects @> ARRAY[p.entity_id]");
         }
     }
+}
+
+/// Pushes the claims `x` that a scope knows, with what became of each.
+pub(crate) fn push_claims(query: &mut QueryBuilder<Postgres>, scope: &Scope) {
+    query.push(
+        "SELECT x.digest, x.position, x.chain_id, x.block_number, x.block_time, x.subjects,
+                x.claim, x.details::text AS details, x.level, x.evidence, x.signer,
+                x.observed_at, x.effective_block, x.expires_at,
+                (SELECT s.standing FROM read_model.attestation_standings s
+                  WHERE s.digest = x.digest AND s.position <= ",
+    );
+    query.push_bind(scope.position);
+    query.push(
+        " ORDER BY s.position DESC LIMIT 1) AS standing,
+          x.expires_at <= greatest((SELECT b.time FROM read_model.blocks b
+              WHERE b.chain_id = x.chain_id AND b.last_position <= ",
+    );
+    query.push_bind(scope.position);
+    query.push(" ORDER BY b.last_position DESC LIMIT 1), ");
+    query.push_bind(scope.time.unwrap_or_default());
+    query.push(") AS is_expired FROM read_model.attestations x WHERE x.position <= ");
+    query.push_bind(scope.position);
 }

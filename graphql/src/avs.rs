@@ -8,6 +8,7 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use crate::allocation::{
     Allocation, AllocationFilter, Allocations, Membership, MembershipFilter, Memberships,
 };
+use crate::attestation::push_claims;
 use crate::entity::{Avs, ENTITY_COLUMNS, EntityKind, EntityRow, OperatorSet, RatedEntity};
 use crate::error::ApiError;
 use crate::page::{Column, List, Order, Page, PageArgs, Source, page};
@@ -124,6 +125,13 @@ rated_object!(
         let scope = self.0.scope.clone();
         let row = Session::of(ctx)?.load::<Terms>(scope, key).await?;
         row.map(OperatorSetTerms::try_from).transpose()
+    }
+
+    /// The published standard that its ruleset is, by the newest verified claim: DA-1, ORACLE-1. It
+    /// names the vertical. Null where no ruleset is attested, or one of its own.
+    async fn ruleset_standard(&self, ctx: &Context<'_>) -> Result<Option<String>, ApiError> {
+        let scope = self.0.scope.clone();
+        Session::of(ctx)?.load::<Standards>(scope, self.0.row().id).await
     }
 
     /// Operators that are or were members, by address.
@@ -298,6 +306,39 @@ impl Batch for Terms {
         let rows: Vec<TermsRow> = reader.rows(query).await?;
         let key = |row: &TermsRow| (row.chain_id, row.avs.clone(), row.operator_set_id);
         Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
+    }
+}
+
+/// Published standards that attested rulesets of sets are.
+struct Standards;
+
+impl Batch for Standards {
+    type Group = Scope;
+    type Key = i64;
+    type Value = String;
+
+    async fn fetch(
+        reader: &mut Reader,
+        scope: &Scope,
+        keys: &[i64],
+    ) -> Result<BTreeMap<i64, String>, ApiError> {
+        let mut query: QueryBuilder<Postgres> =
+            QueryBuilder::new("SELECT k.id, v.standard FROM unnest(");
+        query.push_bind(keys.to_vec());
+        query.push(
+            ") AS k(id) CROSS JOIN LATERAL (
+                SELECT (SELECT d->>1 FROM jsonb_array_elements(x.details::jsonb) d
+                         WHERE d->>0 = 'standard') AS standard
+                  FROM (",
+        );
+        push_claims(&mut query, scope);
+        query.push(
+            " AND x.claim = 'RulesetAttested' AND x.subjects @> ARRAY[k.id]) x
+                 WHERE x.standing = 1 AND NOT x.is_expired
+                 ORDER BY x.position DESC LIMIT 1) v WHERE v.standard IS NOT NULL",
+        );
+        let rows: Vec<(i64, String)> = reader.rows(query).await?;
+        Ok(rows.into_iter().collect())
     }
 }
 

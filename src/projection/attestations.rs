@@ -1,10 +1,12 @@
 //! Rows of signed claims, and of what becomes of them.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use alloy::primitives::{Address, B256};
 use assay_domain::attestation::{Attestation, Claim, Signed, Topic};
 use assay_domain::canonical::CanonicalHead;
+use assay_domain::methodology::Methodology;
 use assay_domain::state::ChainState;
 use assay_domain::state::registry::Stands;
 use assay_domain::text::UntrustedText;
@@ -15,6 +17,13 @@ use super::{ReadModel, row_id};
 
 pub(super) const COLUMNS: &str = "digest, position, chain_id, block_number, block_time, subjects, \
     claim, details, level, evidence, signer, observed_at, effective_block, expires_at";
+
+/// Names of the published rulesets, by their commitments.
+static STANDARDS: LazyLock<BTreeMap<B256, String>> = LazyLock::new(|| {
+    let published =
+        Methodology::version_1().map_or_else(|_| Vec::new(), |file| file.rulesets.standards);
+    published.into_iter().map(|standard| (standard.hash, standard.name)).collect()
+});
 
 /// Of each signer, the claims whose standing may still change, with what was last written of it.
 pub(super) type Open = BTreeMap<(ChainId, Address), BTreeMap<Topic, BTreeMap<B256, Stands>>>;
@@ -108,8 +117,14 @@ fn subjects(chain_id: ChainId, claim: &Claim) -> Vec<RatedEntity> {
 }
 
 /// A claim as pairs of path and value: `["kind.multisig.threshold", "3"]`. Texts are a stranger's.
+/// A ruleset that is a published one is named first: `["standard", "DA-1"]`.
 fn details(claim: &Claim) -> Value {
     let mut lines = Vec::new();
+    if let Claim::Ruleset { ruleset, .. } = claim
+        && let Some(name) = STANDARDS.get(&ruleset.hash())
+    {
+        lines.push(json!(["standard", name]));
+    }
     // The claim as it is written in a document: its kind, then its parts.
     let document = serde_json::to_value(claim).unwrap_or_default();
     for part in document.as_object().into_iter().flat_map(|kinds| kinds.values()) {

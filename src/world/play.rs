@@ -12,6 +12,7 @@ use assay_domain::attestation::{
     SlasherKind,
 };
 use assay_domain::decimal::Ppt;
+use assay_domain::methodology::{Methodology, MethodologyError};
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::ruleset::{EvidenceKind, Rule, Ruleset};
 use assay_domain::{Fact, LrtId};
@@ -51,6 +52,9 @@ pub enum PlayError {
     /// The log refused a message.
     #[error("the log does not take a made-up message")]
     Refused(#[from] Refused),
+    /// The file of the methodology does not read.
+    #[error(transparent)]
+    Methodology(#[from] MethodologyError),
     /// The ratings could not be made.
     #[error(transparent)]
     Rater(#[from] RaterError),
@@ -196,10 +200,13 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
         verifier_code_hash: None,
     };
     let ruleset = Ruleset { redistributing: false, rules: vec![rule] };
-    let covered = BTreeSet::from([ruleset.hash()]);
+    let published = Methodology::version_1()?.rulesets.standards;
+    let storing = published.into_iter().find(|one| one.name == "DA-1").map(|one| one.ruleset);
+    let storing = storing.unwrap_or_else(|| ruleset.clone());
+    let covered = BTreeSet::from([ruleset.hash(), storing.hash()]);
     let (turnstone, wei) = (set(5, 0), U256::from(WAD) * U256::from(900));
     let well_kept = [
-        Claim::Ruleset { set: turnstone, ruleset: ruleset.clone() },
+        Claim::Ruleset { set: turnstone, ruleset },
         slasher(5, 0, SlasherKind::Immutable),
         Claim::ProfitFromCorruption {
             set: turnstone,
@@ -261,7 +268,7 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
         signed(&administrator, 10, appointed)?,
         signed(&administrator, 10, registration(10, auditor.address(), REMOTE, None))?,
         signed(&administrator, 10, registration(10, kestrel.address(), SELF, own))?,
-        by(&auditor, 12, 700, THIRD, Claim::Ruleset { set: set(3, 0), ruleset })?,
+        by(&auditor, 12, 700, THIRD, Claim::Ruleset { set: set(3, 0), ruleset: storing })?,
         by(&auditor, 12, 700, THIRD, slasher(3, 0, council))?,
         by(&auditor, 12, 700, THIRD, veto)?,
         late,

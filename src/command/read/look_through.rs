@@ -46,6 +46,8 @@ pub(super) enum By {
     Operator,
     Avs,
     Set,
+    /// The published ruleset, which names what a set does.
+    Standard,
     Strategy,
     Place,
 }
@@ -134,6 +136,7 @@ impl By {
             Self::Set => {
                 format!("{}-{}", address(&node["avsAddress"]), text(&node["operatorSetId"]))
             }
+            Self::Standard => text(&node["operatorSet"]["rulesetStandard"]),
             Self::Strategy => address(&node["strategy"]),
             Self::Place | Self::Position => text(&node["place"]),
         }
@@ -148,7 +151,11 @@ impl By {
         match self {
             Self::Operator if node["operatorAddress"].is_null() => none(),
             Self::Operator => slug(&node["operator"], name(&text(&node["operatorAddress"]))),
-            Self::Avs | Self::Set if node["avsAddress"].is_null() => none(),
+            Self::Avs | Self::Set | Self::Standard if node["avsAddress"].is_null() => none(),
+            Self::Standard => match node["operatorSet"]["rulesetStandard"].as_str() {
+                Some(standard) => standard.to_owned(),
+                None => "no published rules".to_owned(),
+            },
             Self::Avs => name(&text(&node["avsAddress"])),
             Self::Set => {
                 let other = format!(
@@ -198,6 +205,7 @@ fn table(parts: &[Part], by: By) -> Sheet {
             "delay",
             "set",
             "rating of the set",
+            "standard",
             "slashed goes",
             "strategy",
         ]);
@@ -219,6 +227,7 @@ fn table(parts: &[Part], by: By) -> Sheet {
                 profile["allocationDelayBlocks"].as_u64().map_or_else(String::new, blocks_as_time),
                 if can_slash { By::Set.title(node) } else { String::new() },
                 text(&node["operatorSet"]["rating"]["label"]),
+                text(&node["operatorSet"]["rulesetStandard"]),
                 match can_slash && !node["operatorSet"]["terms"].is_null() {
                     true => recipient(
                         &node["operatorSet"]["terms"]["redistributionRecipient"],
