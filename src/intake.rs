@@ -27,24 +27,37 @@ const CONCURRENT_MAX: usize = 2;
 #[derive(Debug)]
 pub struct Door {
     store: EventStore,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Door {
     /// The door to a store.
     pub fn new(store: EventStore) -> Arc<Self> {
-        Arc::new(Self { store, places: Semaphore::new(CONCURRENT_MAX) })
+        Arc::new(Self { store, places: Arc::new(Semaphore::new(CONCURRENT_MAX)) })
     }
 
     async fn take(&self, document: &[u8]) -> Result<Record, (StatusCode, NotRecorded)> {
         let refuse = |status, code, message| Err((status, NotRecorded { code, message }));
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
             let message = "too many messages at once; retry in a few seconds".to_owned();
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message);
         };
         let (by, timeliness) = (Recorder::Anyone, Timeliness::Required);
         let done = match Document::parse(document) {
-            Ok(document) => record(&self.store, document, by, timeliness).await,
+            Ok(document) => {
+                let store = self.store.clone();
+                // Whole even if whoever sent it goes away: half an append is none, but it costs its
+                // connection.
+                let done = tokio::spawn(async move {
+                    let _place = place;
+                    record(&store, document, by, timeliness).await
+                });
+                let Ok(done) = done.await else {
+                    let message = "the node is going down; send it again".to_owned();
+                    return refuse(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message);
+                };
+                done
+            }
             Err(refused) => Err(refused),
         };
         done.or_else(|refused| {
