@@ -121,7 +121,14 @@ async fn an_answer_of_the_past_may_be_kept_for_ever_and_no_other() {
         ),
         // Documents may be recorded later for what an operator named then.
         (at("position: \"50\"").replace("totalCount", "nodes { untrustedName }"), false),
-        (at("position: \"9\"").replace("totalCount", "nodes { untrustedName }"), true),
+        // A token's name is an answer that somebody has to ask for; operators had none yet.
+        (at("position: \"9\"").replace("totalCount", "nodes { untrustedName }"), false),
+        (
+            at("position: \"9\"")
+                .replace("totalCount", "nodes { untrustedName }")
+                .replace("entities(", "entities(where: { kind: [OPERATOR] }, "),
+            true,
+        ),
         (at("position: \"50\"").replace("{ entities", "{ status { updatedAt } entities"), false),
         (at("position: \"50\"").replace("entities(", "entities(first: 101, "), false),
     ] {
