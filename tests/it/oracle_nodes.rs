@@ -270,9 +270,8 @@ async fn a_node_whose_rpc_hides_a_slash_is_named_with_the_position_and_the_other
         (SELECT count(*) FROM read_model.publications WHERE status = 'final')";
     wait_until("ratings on chain are events", async || {
         let (events, rows): (i64, i64) = sqlx::query_as(told).fetch_one(&pool).await.unwrap();
-        assert_eq!(events, rows);
-        // The same on both chains.
-        events >= 2 * expected
+        // The same on both chains. The outbox may know that they are final before the log does.
+        events >= 2 * expected && events == rows
     })
     .await;
     let verified = assay(&nodes[1].database.url).arg("verify").output().unwrap();
