@@ -19,7 +19,7 @@ use assay_domain::{Fact, LrtId};
 
 use super::{
     CHAIN_ID, DOCUMENT, DOCUMENT_URI, MORNING, SLASH_PLACE, WAD, World, WorldError, address,
-    block_at, day_of, facts, head, lrt, operator, set, time_at,
+    block_at, day_of, ether, facts, head, lrt, operator, set, time_at,
 };
 use crate::attestation::{Document, Recorder, Refused, record};
 use crate::documents::{self, DocumentError};
@@ -204,7 +204,7 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     let storing = published.into_iter().find(|one| one.name == "DA-1").map(|one| one.ruleset);
     let storing = storing.unwrap_or_else(|| ruleset.clone());
     let covered = BTreeSet::from([ruleset.hash(), storing.hash()]);
-    let (turnstone, wei) = (set(5, 0), U256::from(WAD) * U256::from(900));
+    let (turnstone, wei) = (set(5, 0), ether(900));
     let well_kept = [
         Claim::Ruleset { set: turnstone, ruleset },
         slasher(5, 0, SlasherKind::Immutable),
@@ -236,7 +236,6 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     };
     let price = Claim::Price { strategy: lrt::unpriced(), wei: U256::from(WAD / 100 * 104) };
     let uptime = Claim::Uptime { operator: operator(3), uptime: Ppt(995_000_000_000) };
-    let ether = |ether: u64| U256::from(ether) * U256::from(WAD);
     let profit = |avs: usize, id: u32, wei: U256| Claim::ProfitFromCorruption {
         set: set(avs, id),
         wei,

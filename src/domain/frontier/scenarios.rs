@@ -167,13 +167,12 @@ fn after(kept: Tally, block: &PositionBlock, p: Probability, most: usize) -> Tal
 
 /// As many as may be kept; of equals the one with the lesser losses.
 fn most_probable(tally: Tally, most: usize) -> Tally {
-    let mut all: Vec<_> = tally.into_iter().collect();
-    if all.len() > most {
-        all.select_nth_unstable_by(most, |(one, p), (other, q)| {
-            q.cmp(p).then_with(|| one.cmp(other))
-        });
-        all.truncate(most);
+    if tally.len() <= most {
+        return tally;
     }
+    let mut all: Vec<_> = tally.into_iter().collect();
+    all.select_nth_unstable_by(most, |(one, p), (other, q)| q.cmp(p).then_with(|| one.cmp(other)));
+    all.truncate(most);
     all.into_iter().collect()
 }
 
