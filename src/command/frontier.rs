@@ -125,8 +125,8 @@ async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Res
     let subject = entity.as_ref().map_or(Subject::Positions(&positions), Subject::Entity);
     let opt_in = terms.opt_in.map(|(id, _)| id);
     let book = book(chain, subject, opt_in, When::newest(chain), &methodology)?;
-    let (question, step) = book.question(&terms)?;
-    let from_log = FromLog { book: &book, step };
+    let question = book.question(&terms)?;
+    let from_log = FromLog { book: &book };
     if !args.json {
         from_log.tell();
     }
@@ -136,7 +136,6 @@ async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Res
 /// Where a question comes from, if from the log.
 struct FromLog<'a> {
     book: &'a Book,
-    step: u16,
 }
 
 impl FromLog<'_> {
@@ -177,7 +176,6 @@ impl FromLog<'_> {
         let window = self.book.window;
         json!({
             "window": window.map(|it| json!({ "days": it.days, "from": it.from, "to": it.to })),
-            "lossesRoundedUpToBp": self.step,
             "positions": self.book.positions.iter().map(position).collect::<Vec<_>>(),
         })
     }
@@ -188,7 +186,7 @@ fn answer(
     from_log: Option<&FromLog<'_>>,
     args: &FrontierArgs,
 ) -> anyhow::Result<()> {
-    let points = solver::sweep(&question.problem, question.points)?;
+    let points = solver::sweep(question)?;
     let rated = from_log.and_then(|from| from.book.rated.as_ref());
     let priced = question.held.as_ref().map(|held| price(question, held, rated)).transpose()?;
     if args.json {
@@ -253,9 +251,9 @@ fn as_json(question: &Question, point: &Point) -> Value {
     json!({
         "required": point.required.to_string(),
         "reward": point.verified.reward.to_string(),
-        "cvar": point.verified.risk.to_string(),
+        "cvar": point.risk.to_string(),
         "bound": point.verified.bound.to_string(),
-        "gap": point.verified.gap.to_string(),
+        "gap": point.gap.to_string(),
         "weights": weights,
         "marginalRiskPerYield": point.certificate.reward_price.to_string(),
         "scenarioPrices": texts(&point.certificate.scenario_prices),
@@ -279,8 +277,8 @@ fn tell(question: &Question, points: &[Point]) {
             .collect();
         lines.add_row([
             percent(point.verified.reward),
-            percent(point.verified.risk),
-            percent(point.verified.gap),
+            percent(point.risk),
+            percent(point.gap),
             shown(point.certificate.reward_price),
             weights.join(", "),
         ]);

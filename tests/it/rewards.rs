@@ -211,8 +211,7 @@ fn the_frontier_of_a_token_is_certified_and_priced_by_its_rated_distribution() {
     let more = ((b(), y7), Ppt(PPT_ONE / 50));
     let found = held(&chain, Subject::Entity(&entity), Some(more.0));
     assert_eq!(found.positions.len(), 5, "four held and one more");
-    let (question, step) = found.question(&terms(Some(more))).unwrap();
-    assert!(step <= 2_500, "{step}");
+    let question = found.question(&terms(Some(more))).unwrap();
     let weights = question.held.clone().unwrap();
     let limits = question.problem.groups();
     assert!(!limits.is_empty(), "what an operator has of the token limits its sets");
