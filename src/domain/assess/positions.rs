@@ -84,6 +84,8 @@ pub struct Book {
     pub window: Option<Window>,
     /// The rated distribution of a liquid restaking token.
     pub rated: Option<LossModel>,
+    /// What selling 1 % of a liquid restaking token costs, if anybody attests it.
+    pub sale_cost: Option<Ppt>,
 }
 
 /// Why there is no book.
@@ -118,7 +120,7 @@ pub fn book(
     methodology: &Methodology,
 ) -> Result<Book, BookError> {
     let assessor = Assessor { chain, when, methodology, tweak: Tweak::NONE };
-    let mut rated = None;
+    let (mut rated, mut sale_cost) = (None, None);
     let mut everywhere = vec![platform(chain, when, methodology)];
     // What each operator has of the whole: no more can be in its sets.
     let mut stakes: BTreeMap<OperatorId, Ppt> = BTreeMap::new();
@@ -146,6 +148,8 @@ pub fn book(
                 everywhere = blocks.filter(|block| is_base(block.class)).cloned().collect();
                 let run = opinion.lrt.as_ref().map(|lrt| lrt.run);
                 rated = loss_model(&opinion.profile, run, methodology).ok();
+                let sale = opinion.lrt.as_ref().and_then(|lrt| lrt.liquidity.by_cost);
+                sale_cost = sale.map(|(_, sale)| sale.cost);
             }
             EntityKind::Avs | EntityKind::OperatorSet => {
                 return Err(BookError::NotAHolder(*entity));
@@ -191,7 +195,8 @@ pub fn book(
     let mut blocks = assessor.blocks_on(&ids);
     let all = vec![true; ids.len().saturating_add(1)];
     blocks.extend(everywhere.iter().filter_map(|block| on_positions(block, &all, methodology)));
-    Ok(Book { positions, groups, blocks, window: chain.rewards.window(), rated })
+    let window = chain.rewards.window();
+    Ok(Book { positions, groups, blocks, window, rated, sale_cost })
 }
 
 impl Assessor<'_> {
