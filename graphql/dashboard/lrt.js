@@ -106,7 +106,7 @@ export function lookThrough(entity, names) {
         fact("Liquidity, 1 best to 5", figure(liquidity.grade, liquidity.grade)),
         fact("To redeem 5 % of it", [liquidity.isPaused ? "redemptions are stopped" : liquidity.days == null ? "nobody knows how long" : figure(liquidity.days, `${liquidity.days} days`), leg(liquidity.daysGrade)]),
         fact("To sell 1 % of it", liquidity.sale ? ["costs ", figure(liquidity.sale.costPpt, percent(liquidity.sale.costPpt)), leg(liquidity.sale.grade), said(liquidity.sale)] : "nobody attested what it costs"),
-        liquidity.sale && fact("Markets take", [figure(liquidity.sale.depth, ether(liquidity.sale.depth)), said(liquidity.sale)]),
+        liquidity.sale && fact("Markets take", figure(liquidity.sale.depth, ether(liquidity.sale.depth))),
         lending && fact("Behind loans to buy more", [figure(lending.loopedPpt, percent(lending.loopedPpt)), ", sold at a loss of ", figure(lending.soldFromPpt, percent(lending.soldFromPpt)), said(lending)]),
         fact("Leaves before a loss is seen", [figure(backing.redeemedBeforePpt, percent(backing.redeemedBeforePpt)), lending && lending.addedPpt !== "0" && [" and ", figure(lending.addedPpt, percent(lending.addedPpt)), " that lenders sell"]]),
         fact("In the queue", figure(liquidity.queued, ether(liquidity.queued))),

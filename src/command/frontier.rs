@@ -175,6 +175,9 @@ impl FromLog<'_> {
                 "stakeDaysWei": held.reward.stake_days.to_string(),
                 "isOfSet": held.reward.is_of_set,
                 "unpricedTokens": held.reward.unpriced,
+                "realisedPpt": held.reward.realised.iter()
+                    .map(|(token, share)| (token.to_string(), json!(share.0)))
+                    .collect::<serde_json::Map<_, _>>(),
             })
         };
         let window = self.book.window;

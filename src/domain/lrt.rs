@@ -204,10 +204,12 @@ pub struct Redemption {
 pub struct Sale {
     /// What selling 1 % of the supply loses against its value, ppt: the most that anybody says.
     pub cost: Ppt,
+    /// Level of the third party who says that; `None`: somebody concerned does.
+    pub level: Option<VerificationLevel>,
     /// Wei for which it can be sold before a loss is recognised: the most that anybody says.
     pub depth: U256,
-    /// The least level of the third parties who say so; `None`: only others do.
-    pub level: Option<VerificationLevel>,
+    /// Whether any third party states a depth.
+    pub is_depth_vouched: bool,
 }
 
 /// Loans against a token that were taken to buy more of it, as attested.
@@ -215,10 +217,10 @@ pub struct Sale {
 pub struct Lending {
     /// Share of the supply behind them: the most that anybody says.
     pub looped: Ppt,
+    /// Level of the third party who says that; `None`: somebody concerned does.
+    pub level: Option<VerificationLevel>,
     /// The loss from which lenders sell it: the least that anybody says.
     pub sold_from: Ppt,
-    /// The least level of the third parties who say so; `None`: only others do.
-    pub level: Option<VerificationLevel>,
 }
 
 /// The liquidity of a token: the worse of two legs. Where nobody attested what a sale costs, the

@@ -1,11 +1,12 @@
 //! What others say of a token's markets, loans, value and reserves, and what it does to the token.
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, B256, U256};
 use assay_domain::Event;
 use assay_domain::assess::Opinion;
-use assay_domain::attestation::Claim;
+use assay_domain::attestation::{Attestation, Claim, Message};
 use assay_domain::cap::CapReason;
 use assay_domain::decimal::Ppt;
+use assay_domain::loss_block::Provenance;
 use assay_domain::lrt::{LiquidityGrade, LrtOpinion, ReserveStatus};
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::rationale::exit_sentences;
@@ -76,7 +77,9 @@ fn what_a_sale_costs_is_the_second_leg_of_liquidity() {
             let claims =
                 [depth("kelp", THIRD_PARTY, 40, 1_000), depth("kelp", signer, other, 1_000)];
             let found = opinion("kelp", &claims, 0);
-            assert_eq!(lrt(&found).liquidity.by_cost.unwrap().1.cost, Ppt(counts * BP));
+            let sale = lrt(&found).liquidity.by_cost.unwrap().1;
+            assert_eq!(sale.cost, Ppt(counts * BP));
+            assert_eq!(sale.level, (counts == 40).then_some(THIRD), "whose cost that is");
         }
         let alone = opinion("kelp", &[depth("kelp", signer, 400, 1_000)], 0);
         let found = lrt(&alone).liquidity;
@@ -198,6 +201,16 @@ fn a_proof_counts_while_it_is_fresh_and_the_worst_of_them_counts() {
     assert_eq!(status("etherfi", std::slice::from_ref(&full), 31), stale);
     let old = proof("etherfi", THIRD_PARTY, 1_001_000, NOW - 8 * DAY);
     assert_eq!(status("etherfi", &[old], 0), stale);
+    let claim = Claim::ReserveProof {
+        token: token("etherfi"),
+        assets: U256::ONE,
+        liabilities: U256::ONE,
+        proven_at: NOW + 1,
+    };
+    let (level, evidence) = (THIRD, B256::ZERO);
+    let (observed_at, expires_at, effective_block) = (NOW, NOW + DAY, 1);
+    let ahead = Attestation { claim, level, evidence, observed_at, effective_block, expires_at };
+    assert_eq!(Message::Attestation(ahead).fault(), Some("it was observed before it was proven"));
     for signer in [ANYBODY, ISSUER] {
         let own = proof("etherfi", signer, 1_001_000, NOW);
         assert_eq!(status("etherfi", &[own], 0), absent, "its own word proves nothing");
@@ -210,11 +223,18 @@ fn a_proof_counts_while_it_is_fresh_and_the_worst_of_them_counts() {
         }
     }
     // What a fresh proof misses is lost, whoever says so, and rests on no more than that.
-    let claims = [proof("etherfi", ANYBODY, 980_000, NOW)];
-    let found = opinion("etherfi", &claims, 0);
-    let lost = found.profile.blocks().iter().find(|block| block.id.contains("shortfall")).unwrap();
-    assert_eq!((lost.severity, lost.hazard), (Ppt(200 * BP), Ppt::ONE));
-    assert_eq!(lrt(&found).reserve.proof, Some(VerificationLevel::SelfClaim));
+    for (signer, level) in [
+        (ANYBODY, VerificationLevel::SelfClaim),
+        (ISSUER, VerificationLevel::SelfClaim),
+        (THIRD_PARTY, THIRD),
+    ] {
+        let found = opinion("etherfi", &[proof("etherfi", signer, 980_000, NOW)], 0);
+        let blocks = found.profile.blocks();
+        let lost = blocks.iter().find(|block| block.id.contains("shortfall")).unwrap();
+        assert_eq!((lost.severity, lost.hazard), (Ppt(200 * BP), Ppt::ONE));
+        assert_eq!(lost.provenance, Provenance::Attested(level));
+        assert_eq!(lrt(&found).reserve.proof, Some(level));
+    }
     // Swell's own oracle counted enough: a third party's proof of less counts.
     assert_eq!(status("swell", &[], 0), proven);
     let less = proof("swell", THIRD_PARTY, 999_000, NOW);

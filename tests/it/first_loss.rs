@@ -37,11 +37,16 @@ fn event(signer: Address, digest: u8, message: Message) -> Event {
 
 /// Somebody says something, for thirty days.
 pub(crate) fn said(signer: Address, level: VerificationLevel, claim: Claim) -> Event {
+    said_at(NOW, signer, level, claim)
+}
+
+/// The same from a time on.
+pub(crate) fn said_at(time: u64, signer: Address, level: VerificationLevel, claim: Claim) -> Event {
     let message = Attestation {
         evidence: B256::ZERO,
-        observed_at: NOW,
+        observed_at: time,
         effective_block: 1,
-        expires_at: NOW + 30 * 86_400,
+        expires_at: time + 30 * 86_400,
         level,
         claim,
     };
@@ -83,16 +88,21 @@ fn kelp(claims: &[Event]) -> Opinion {
     opinion("kelp", claims, 0)
 }
 
-/// What is said of a protocol's token so many days after these claims count.
-pub(crate) fn opinion(name: &str, claims: &[Event], days: u64) -> Opinion {
-    let mut chain = FIVE.clone();
+/// An administrator, a third party, and somebody whose word earns nothing.
+pub(crate) fn registry() -> Vec<Event> {
     let appointed = AdministratorAppointment { administrator: ADMINISTRATOR, effective_block: 1 };
-    let mut events = vec![
+    vec![
         event(ADMINISTRATOR, 1, Message::AdministratorAppointment(appointed)),
         admitted(THIRD_PARTY, VerificationLevel::SignedThirdParty, 2),
         admitted(ANYBODY, VerificationLevel::SelfClaim, 3),
-        affiliated(ISSUER, token(name).0, 4),
-    ];
+    ]
+}
+
+/// What is said of a protocol's token so many days after these claims count.
+pub(crate) fn opinion(name: &str, claims: &[Event], days: u64) -> Opinion {
+    let mut chain = FIVE.clone();
+    let mut events = registry();
+    events.push(affiliated(ISSUER, token(name).0, 4));
     events.extend_from_slice(claims);
     chain.fold_messages(&events.iter().collect::<Vec<_>>(), NOW);
     let (number, timestamp) = (chain.block_number + days * 7_200, NOW + days * 86_400);

@@ -132,8 +132,8 @@ pub(crate) struct LrtSale {
     pub cost_ppt: BigInt,
     /// For how much it can be sold before a loss is recognised, wei of ether.
     pub depth: BigInt,
-    /// The least level of the third parties who say so. Null: only others do, so it counts only
-    /// where it makes things worse.
+    /// Level of the third party whose cost that is. Null: somebody concerned says it, and is
+    /// believed since it makes things worse.
     pub level: Option<VerificationLevel>,
 }
 
@@ -148,7 +148,7 @@ pub(crate) struct LrtLending {
     pub sold_from_ppt: BigInt,
     /// What that adds to `redeemedBeforePpt` for losses from there on, 1e-12: with it at most 30 %.
     pub added_ppt: BigInt,
-    /// The least level of the third parties who say so. Null: only others do.
+    /// Level of the third party whose share that is. Null: somebody concerned says it.
     pub level: Option<VerificationLevel>,
 }
 

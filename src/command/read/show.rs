@@ -175,9 +175,14 @@ fn facts(entity: &Value, card: &mut Card) {
         card.line(
             "reserve",
             format!(
-                "{} ({} of the liabilities)",
+                "{} ({} of the liabilities{})",
                 word(&reserve["status"]),
-                percent(&reserve["coveragePpt"])
+                percent(&reserve["coveragePpt"]),
+                match reserve["level"].as_str() {
+                    None => "",
+                    Some("SELF_CLAIM") => ", as claimed",
+                    Some(_) => ", attested",
+                },
             ),
         );
         let days = liquidity["days"].as_u64();

@@ -229,6 +229,11 @@ impl Message {
     pub fn fault(&self) -> Option<&'static str> {
         match self {
             Self::Attestation(Attestation { claim, observed_at, expires_at, .. }) => {
+                if let Claim::ReserveProof { proven_at, .. } = claim
+                    && proven_at > observed_at
+                {
+                    return Some("it was observed before it was proven");
+                }
                 let stands = expires_at.checked_sub(*observed_at);
                 match stands {
                     None | Some(0) => Some("it expires before it was observed"),

@@ -25,12 +25,13 @@ impl Assessor<'_> {
     pub(super) fn sale(&self, token: LrtId) -> Option<Sale> {
         let claims = self.about_token(token, DEX_DEPTH);
         let said = claims.iter().filter_map(|current| match current.claim {
-            Claim::DexDepth { cost, wei, .. } => Some((*cost, *wei)),
+            Claim::DexDepth { cost, wei, .. } => Some((*cost, *wei, vouched(current))),
             _ => None,
         });
-        let worst =
-            said.reduce(|(cost, depth), (more, deeper)| (cost.max(more), depth.max(deeper)));
-        worst.map(|(cost, depth)| Sale { cost, depth, level: vouched(&claims) })
+        let depth = said.clone().map(|(_, depth, _)| depth).max()?;
+        let (cost, _, level) = said.max_by_key(|(cost, _, level)| (*cost, *level))?;
+        let is_depth_vouched = claims.iter().any(|current| current.is_verified);
+        Some(Sale { cost, level, depth, is_depth_vouched })
     }
 
     /// The loans against a token.
@@ -38,12 +39,14 @@ impl Assessor<'_> {
         let claims = self.about_token(token, LENDING_EXPOSURE);
         let said = claims.iter().filter_map(|current| match current.claim {
             Claim::LendingExposure { looped, loan_to_value, liquidation_threshold, .. } => {
-                Some((*looped, sold_from(*loan_to_value, *liquidation_threshold)))
+                let from = sold_from(*loan_to_value, *liquidation_threshold);
+                Some((*looped, from, vouched(current)))
             }
             _ => None,
         });
-        let worst = said.reduce(|(looped, from), (more, less)| (looped.max(more), from.min(less)));
-        worst.map(|(looped, sold_from)| Lending { looped, sold_from, level: vouched(&claims) })
+        let sold_from = said.clone().map(|(_, from, _)| from).min()?;
+        let (looped, _, level) = said.max_by_key(|(looped, _, level)| (*looped, *level))?;
+        Some(Lending { looped, sold_from, level })
     }
 
     /// ρ of methodology §2.6: what is set aside to redeem at once and what markets take, and what
@@ -57,7 +60,7 @@ impl Assessor<'_> {
         lending: Option<Lending>,
     ) -> Run {
         let most = self.methodology.lrt.run_share_max;
-        let depth = sale.filter(|sale| sale.level.is_some()).map(|sale| sale.depth);
+        let depth = sale.filter(|sale| sale.is_depth_vouched).map(|sale| sale.depth);
         let at_once = lrt.buffer.zip(depth).map(|(buffer, depth)| buffer.saturating_add(depth));
         let redeemed = at_once.map_or(most, |wei| share_of(wei, nav).min(most));
         let room = Ppt(most.0.saturating_sub(redeemed.0));
@@ -71,9 +74,9 @@ impl Assessor<'_> {
     }
 }
 
-/// The least level of the third parties among those who say something.
-fn vouched(claims: &[Current<'_>]) -> Option<VerificationLevel> {
-    claims.iter().filter(|current| current.is_verified).map(|current| current.level).min()
+/// The level of a third party's claim.
+fn vouched(current: &Current<'_>) -> Option<VerificationLevel> {
+    current.is_verified.then_some(current.level)
 }
 
 /// The fall in value at which a loan reaches its threshold, 1 − loan / threshold, rounded down.

@@ -117,13 +117,16 @@ impl Assessor<'_> {
             let coverage = coverage.map(|share| Ppt(u64::try_from(share).unwrap_or(u64::MAX)));
             let Some(coverage) = coverage.filter(|_| is_fresh(*proven_at)) else { continue };
             is_vouched |= current.is_verified;
+            // Whoever is concerned only claims.
+            let level =
+                if current.is_verified { current.level } else { VerificationLevel::SelfClaim };
             if worst.is_none_or(|worst| worst.coverage.is_none_or(|least| coverage < least)) {
                 worst = Some(Reserve {
                     liabilities: Some(*liabilities),
                     assets: *assets,
                     coverage: Some(coverage),
                     status: self.status_of(coverage),
-                    proof: Some(current.level),
+                    proof: Some(level),
                     ..by_log
                 });
             }
