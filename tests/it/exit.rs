@@ -112,7 +112,7 @@ fn what_markets_take_bounds_who_leaves_at_a_stale_value() {
     let (buffer, shallow) = at_once(&[depth("kelp", THIRD_PARTY, 5, 0)]);
     assert!(buffer < most && shallow < plain.profile.expected_loss());
     let (deeper, loss) = at_once(&[depth("kelp", THIRD_PARTY, 5, 20_000)]);
-    assert_eq!(deeper.0.abs_diff(buffer.0 + 200 * BP) <= 1, true, "{deeper} after {buffer}");
+    assert!(deeper.0.abs_diff(buffer.0 + 200 * BP) <= 1, "{deeper} after {buffer}");
     assert!(loss > shallow);
     let disputed = [depth("kelp", THIRD_PARTY, 5, 0), depth("kelp", ANYBODY, 5, 20_000)];
     assert_eq!(at_once(&disputed), (deeper, loss));
