@@ -15,7 +15,7 @@ use assay_domain::canonical::CanonicalHead;
 use assay_domain::event::RatingAction;
 use assay_domain::methodology::Methodology;
 use assay_domain::rating::Rating;
-use assay_domain::rationale::rationale;
+use assay_domain::rationale::{exit_sentences, rationale};
 use assay_domain::state::ChainState;
 use assay_domain::word::Word;
 use assay_domain::{BlockRef, ChainId, Event, Fact, RatedEntity};
@@ -466,6 +466,7 @@ fn rationale_of(rating: &Rating, chain: &ChainState, methodology: &Methodology) 
     let told =
         rationale(rated.grade, &rated.attribution, &rated.uncertainty, &changes, methodology);
     rests_on.extend(told.limits);
+    rests_on.extend(rating.lrt.iter().flat_map(|lrt| exit_sentences(lrt)));
     json!({
         "summary": told.headline,
         "warnings": warnings,

@@ -15,7 +15,7 @@ const CHOICES = `query Holders($asOf: AsOf) {
 const QUERY = `query Frontier($asOf: AsOf, $entity: String!) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
   frontier(asOf: $asOf, entity: $entity) { levelPpt rewardsFrom rewardsTo
-    positions { operatorAddress weightPpt limitPpt yearlyRewardPpt unpricedTokens isOfSet operator { ${NAMED} }
+    positions { operatorAddress weightPpt limitPpt yearlyRewardPpt unpricedTokens realisedTokens { token sharePpt } isOfSet operator { ${NAMED} }
       operatorSet { operatorSetId ${NAMED} } }
     points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } }
 }`;
@@ -70,7 +70,7 @@ function found(frontier) {
       ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", linked(one.operatorSet)] : "–"],
       ["Held", (one) => figure(one.weightPpt, percent(one.weightPpt)), "number"],
       ["At most", (one) => figure(one.limitPpt, percent(one.limitPpt)), "number"],
-      ["Earns a year", (one) => [figure(one.yearlyRewardPpt, percent(one.yearlyRewardPpt)), one.isOfSet && h("span", { class: "tag" }, "of the whole set")], "number"],
+      ["Earns a year", (one) => [figure(one.yearlyRewardPpt, percent(one.yearlyRewardPpt)), one.isOfSet && h("span", { class: "tag" }, "of the whole set"), one.realisedTokens.map(({ token, sharePpt }) => h("span", { class: "tag bad", title: token }, "got ", figure(sharePpt, percent(sharePpt)), " of ", short(token)))], "number"],
       ["Earns in tokens without a price", (one) => one.unpricedTokens.map((token) => h("span", { class: "mono", title: token }, short(token), " "))],
     ], positions)];
 }

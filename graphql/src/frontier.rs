@@ -215,8 +215,25 @@ impl FrontierPosition {
         self.held.reward.unpriced.iter().copied().map(Address::from).collect()
     }
 
+    /// Tokens of which the operator got less than it should have, as attested; no more counts.
+    async fn realised_tokens(&self) -> Vec<RealisedReward> {
+        let realised = self.held.reward.realised.iter();
+        realised
+            .map(|(token, share)| RealisedReward { token: (*token).into(), share_ppt: ppt(*share) })
+            .collect()
+    }
+
     /// Whether the reward is what the set's members earn together, for want of own stake.
     async fn is_of_set(&self) -> bool {
         self.held.reward.is_of_set
     }
+}
+
+/// What an operator got of a token at most.
+#[derive(Debug, SimpleObject)]
+pub(crate) struct RealisedReward {
+    /// The token.
+    pub token: Address,
+    /// Share of what it should have got, 1e-12.
+    pub share_ppt: BigInt,
 }

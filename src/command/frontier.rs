@@ -64,9 +64,9 @@ struct TermsArgs {
     /// Share of a premium that expenses take.
     #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
     expense: String,
-    /// Loss on selling 1 % of the supply.
-    #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
-    exit_cost: String,
+    /// Loss on selling 1 % of the supply; as attested of a token, or 0%, where it is not given.
+    #[arg(long, value_name = "PERCENT%", conflicts_with = "file")]
+    exit_cost: Option<String>,
     /// Loss before a lender's oracle has noticed.
     #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
     oracle_lag_loss: String,
@@ -82,7 +82,7 @@ impl TermsArgs {
             points: self.points,
             hurdle_rate: share(&self.hurdle_rate)?,
             expense: share(&self.expense)?,
-            exit_cost: share(&self.exit_cost)?,
+            exit_cost: self.exit_cost.as_deref().map_or(Ok(Ratio::ZERO), share)?,
             oracle_lag_loss: share(&self.oracle_lag_loss)?,
             opt_in: self.opt_in.as_deref().map(position).transpose()?,
         })
@@ -109,7 +109,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: FrontierArgs) -> anyhow::
 /// The positions as the log has them, and what each earned.
 async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Result<()> {
     let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
-    let terms = args.terms.read()?;
+    let mut terms = args.terms.read()?;
     let open = database.open().await?;
     let mut rater = open.rater().await?;
     during("folding the log", rater.catch_up()).await?;
@@ -125,6 +125,9 @@ async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Res
     let subject = entity.as_ref().map_or(Subject::Positions(&positions), Subject::Entity);
     let opt_in = terms.opt_in.map(|(id, _)| id);
     let book = book(chain, subject, opt_in, When::newest(chain), &methodology)?;
+    if let (None, Some(cost)) = (&args.terms.exit_cost, book.sale_cost) {
+        terms.exit_cost = Ratio::new(i128::from(cost.0), u128::from(Ppt::ONE.0))?;
+    }
     let question = book.question(&terms)?;
     let from_log = FromLog { book: &book };
     if !args.json {
@@ -171,6 +174,9 @@ impl FromLog<'_> {
                 "stakeDaysWei": held.reward.stake_days.to_string(),
                 "isOfSet": held.reward.is_of_set,
                 "unpricedTokens": held.reward.unpriced,
+                "realisedPpt": held.reward.realised.iter()
+                    .map(|(token, share)| (token.to_string(), json!(share.0)))
+                    .collect::<serde_json::Map<_, _>>(),
             })
         };
         let window = self.book.window;

@@ -21,6 +21,7 @@ mod dashboard;
 mod declarations;
 mod demo;
 mod documents;
+mod exit;
 mod first_loss;
 mod fuzz;
 mod graphql;

@@ -12,10 +12,12 @@ use assay::rater::Rater;
 use assay::solver;
 use assay_domain::assess::positions::{Book, BookError, PositionId, Subject, book};
 use assay_domain::assess::{When, assess};
+use assay_domain::attestation::Claim;
 use assay_domain::block::epoch_end;
 use assay_domain::decimal::{PPT_ONE, Ppt};
 use assay_domain::frontier::Terms;
 use assay_domain::frontier::pricing::{OptIn, Tail};
+use assay_domain::mitigation::VerificationLevel;
 use assay_domain::ratio::Ratio;
 use assay_domain::state::ChainState;
 use assay_domain::tail::loss_model;
@@ -23,6 +25,7 @@ use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, Rate
 use assay_graphql::Backend;
 use serde_json::{Value, json};
 
+use crate::first_loss::{ANYBODY, THIRD_PARTY, registry, said_at};
 use crate::lrt::{
     BEACON, START, Speaker, WAD, WORLD, World, ether, five, methodology, number, set, token, uint,
     who,
@@ -170,6 +173,46 @@ fn a_position_earns_what_submissions_name_for_it_after_the_split_over_its_stake(
         assert_eq!(found.reward.unpriced.iter().copied().collect::<Vec<_>>(), [UNPRICED]);
         assert!(!found.reward.is_of_set);
     }
+}
+
+#[test]
+fn what_an_operator_never_got_is_no_reward_whoever_says_so() {
+    let entity = RatedEntity::operator(1, a());
+    // All of it was earned, more than a day before.
+    let time = FROM + 16 * DAY;
+    let earned = |claims: &[Event]| {
+        let mut chain = aged(&paid());
+        let mut events = registry();
+        events.extend_from_slice(claims);
+        chain.fold_messages(&events.iter().collect::<Vec<_>>(), time);
+        let when = When { time, ..when(&chain) };
+        let found = book(&chain, Subject::Entity(&entity), None, when, &methodology()).unwrap();
+        let reward = &found.positions.iter().find(|one| one.id == (a(), x1())).unwrap().reward;
+        (reward.wei, reward.realised.get(&PAID_IN).copied())
+    };
+    let got = |signer: Address, token: Address, cumulative: U256| {
+        let claim = Claim::RewardRealisation { earner: a().0, token, cumulative };
+        let level = if signer == ANYBODY {
+            VerificationLevel::SelfClaim
+        } else {
+            VerificationLevel::SignedThirdParty
+        };
+        said_at(time, signer, level, claim)
+    };
+    let (whole, none) = earned(&[]);
+    assert_eq!(none, None);
+    // Named for A are 2,800 and 700, of which it keeps a tenth.
+    let kept = ether(350);
+    assert_eq!(earned(&[got(THIRD_PARTY, PAID_IN, kept)]), (whole, None), "all of it");
+    assert_eq!(earned(&[got(THIRD_PARTY, PAID_IN, kept * U256::from(9))]), (whole, None));
+    assert_eq!(earned(&[got(THIRD_PARTY, UNPRICED, U256::ZERO)]), (whole, None));
+    let (two, half) = (U256::from(2), Some(Ppt(PPT_ONE / 2)));
+    for signer in [THIRD_PARTY, ANYBODY] {
+        let (less, share) = earned(&[got(signer, PAID_IN, kept / two)]);
+        assert_eq!((less, share), (whole / two, half));
+    }
+    let disputed = [got(THIRD_PARTY, PAID_IN, kept / two), got(ANYBODY, PAID_IN, kept)];
+    assert_eq!(earned(&disputed), (whole / two, half), "the least counts");
 }
 
 #[test]
