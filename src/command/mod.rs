@@ -152,7 +152,9 @@ enum Command {
     #[command(before_help = "Example: assay methodology compare other.json")]
     Methodology(methodology::MethodologyArgs),
     /// The least tail risk for each reward, a premium, a hurdle, a lender's ceiling.
-    #[command(before_help = "Example: assay frontier candidates.json")]
+    #[command(
+        before_help = "Example: assay frontier candidates.json\n         assay frontier --of lrt-1-0x… --url http://127.0.0.1:4747"
+    )]
     Frontier(frontier::FrontierArgs),
     /// Print the GraphQL schema.
     #[command(before_help = "Example: assay schema > schema.graphql")]
