@@ -22,6 +22,7 @@ mod progress;
 mod query;
 mod read;
 mod run;
+mod schema;
 mod serve;
 mod serving;
 mod story;
@@ -48,7 +49,8 @@ pub(crate) use failure::{VerificationFailed, exit_code};
     assay explain avs-1-0x12b75d5e…   why, and what would change it\n  \
     assay doctor                      whether everything is in order here\n\n\
     Exit codes: 0 done, 1 failed, 2 not understood, 3 not found, 4 compared and different,\n\
-    5 unhealthy, 6 network, 7 database, 8 a limit is broken, 130 interrupted."
+    5 unhealthy, 6 network, 7 database, 8 a limit is broken, 9 a breaking change,\n\
+    130 interrupted."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -156,9 +158,11 @@ enum Command {
         before_help = "Example: assay frontier candidates.json\n         assay frontier --of lrt-1-0x… --url http://127.0.0.1:4747"
     )]
     Frontier(frontier::FrontierArgs),
-    /// Print the GraphQL schema.
-    #[command(before_help = "Example: assay schema > schema.graphql")]
-    Schema,
+    /// Print the GraphQL schema, or what it breaks of an older one; exit code 9 if anything.
+    #[command(
+        before_help = "Example: assay schema > schema.graphql\n         assay schema --diff schema.graphql"
+    )]
+    Schema(schema::SchemaArgs),
     /// What a command runs with, and where each value comes from.
     #[command(subcommand)]
     #[command(before_help = "Example: assay config show run --origin")]
@@ -222,10 +226,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             write(&script)
         }
         Command::Man { command } => man(command.as_deref()),
-        Command::Schema => {
-            say(&assay_graphql::sdl());
-            Ok(())
-        }
+        Command::Schema(schema) => schema::run(&schema),
     }
 }
 
