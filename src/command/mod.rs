@@ -21,6 +21,7 @@ mod oracle;
 mod progress;
 mod query;
 mod read;
+mod replay;
 mod run;
 mod schema;
 mod serve;
@@ -113,6 +114,8 @@ enum Command {
     /// Recompute the chain of hashes and every rating action from position 1, and compare.
     #[command(before_help = "Example: assay verify")]
     Verify(verify::VerifyArgs),
+    /// Fold and rate the log in memory up to a position: the hashes that two machines compare.
+    Replay(replay::ReplayArgs),
     /// Throw the read model away and write it anew from the log.
     #[command(before_help = "Example: assay rebuild")]
     Rebuild,
@@ -193,6 +196,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Import(import) => import::run(&args.database, import).await,
         Command::Query(query) => query::run(&args.database, query).await,
         Command::Verify(verify) => verify::run(&args.database, verify).await,
+        Command::Replay(replay) => replay::run(&args.database, replay).await,
         Command::Rebuild => verify::rebuild(&args.database).await,
         Command::Oracle(command) => oracle::run(&args.database, command).await,
         Command::Attest(attest) => attest::run(&args.database, attest).await,
