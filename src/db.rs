@@ -138,6 +138,7 @@ impl fmt::Display for Server {
 pub struct Database {
     options: PgConnectOptions,
     server: Server,
+    major: u32,
 }
 
 impl fmt::Debug for Database {
@@ -157,13 +158,14 @@ pub async fn connect(url: &str) -> Result<Database, ConnectError> {
         // A statement is logged where it is handled, if it fails.
         .disable_statement_logging();
     let server = Server::of(&options);
-    let database = Database { options, server };
+    let mut database = Database { options, server, major: 0 };
     let connection = database.options.connect().await.map_err(|error| database.explain(&error))?;
     let version = connection.server_version_num().unwrap_or(0);
     if version < OLDEST_VERSION {
         let found = format!("{}", version / 10_000);
         return Err(ConnectError::TooOld { server: database.server, found });
     }
+    database.major = version / 10_000;
     // An error on saying goodbye changes nothing.
     let _closed = connection.close().await;
     Ok(database)
@@ -196,6 +198,11 @@ impl Database {
         &self.server
     }
 
+    /// The server's major version.
+    pub const fn major(&self) -> u32 {
+        self.major
+    }
+
     /// Another database on the same server, made if it is not there: this one's name with a suffix.
     pub async fn sibling(&self, suffix: &str) -> Result<Self, ConnectError> {
         let here = self.options.get_database().unwrap_or(self.options.get_username());
@@ -213,7 +220,7 @@ impl Database {
         }
         let _closed = connection.close().await;
         let options = self.options.clone().database(&name);
-        Ok(Self { server: Server::of(&options), options })
+        Ok(Self { server: Server::of(&options), options, major: self.major })
     }
 
     /// Applies the migrations that are missing.

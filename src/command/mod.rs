@@ -5,6 +5,7 @@ mod attest;
 mod backtest;
 mod config;
 mod database;
+mod db;
 mod demo;
 mod doctor;
 mod failure;
@@ -116,6 +117,10 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Fold and rate the log in memory up to a position: the hashes that two machines compare.
     Replay(replay::ReplayArgs),
+    /// The database: status, schema, a shell, backups, a new beginning.
+    #[command(subcommand)]
+    #[command(before_help = "Example: assay db backup assay.dump")]
+    Db(db::DbCommand),
     /// Throw the read model away and write it anew from the log.
     #[command(before_help = "Example: assay rebuild")]
     Rebuild,
@@ -197,6 +202,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Query(query) => query::run(&args.database, query).await,
         Command::Verify(verify) => verify::run(&args.database, verify).await,
         Command::Replay(replay) => replay::run(&args.database, replay).await,
+        Command::Db(command) => db::run(&args.database, command).await,
         Command::Rebuild => verify::rebuild(&args.database).await,
         Command::Oracle(command) => oracle::run(&args.database, command).await,
         Command::Attest(attest) => attest::run(&args.database, attest).await,
