@@ -222,11 +222,22 @@ impl Rater {
         revision: u32,
         seqs: &BTreeMap<RatedEntity, u32>,
     ) -> Result<Live, RaterError> {
+        let (engine, log) = self.replay_to(end, seqs, || Writer::new(checkpoint)).await?;
+        Ok(Live { engine, log, revision })
+    }
+
+    /// Folds the log from nothing to a storage position, telling an observer.
+    pub(crate) async fn replay_to<O: Observer>(
+        &self,
+        end: u64,
+        seqs: &BTreeMap<RatedEntity, u32>,
+        observer: impl Fn() -> O,
+    ) -> Result<(Engine<O>, event_store::CanonicalHead), RaterError> {
         let finalized = self.store.finalized_at(end).await?;
         let messages = self.store.messages(0, end).await?;
         let start = || {
-            let writer = Writer::new(checkpoint);
-            let mut engine = Engine::new(self.methodology.clone(), finalized.clone(), seqs, writer);
+            let methodology = self.methodology.clone();
+            let mut engine = Engine::new(methodology, finalized.clone(), seqs, observer());
             engine.know(&self.known);
             for message in &messages {
                 engine.message(&message.fact);
@@ -238,7 +249,7 @@ impl Rater {
             .fold_canonical(Some(end), start, |engine, found| engine.fact(&found.fact, &found.hash))
             .await?;
         engine.finish()?;
-        Ok(Live { engine, log, revision })
+        Ok((engine, log))
     }
 
     /// Storage positions up to which the ratings before each restatement knew the log.

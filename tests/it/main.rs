@@ -29,6 +29,7 @@ mod ledger;
 mod lrt;
 mod mock_node;
 mod observe;
+mod operating;
 mod oracle;
 mod oracle_command;
 mod oracle_crash;

@@ -22,10 +22,11 @@ use assay_domain::ratio::Ratio;
 use assay_domain::state::ChainState;
 use assay_domain::tail::loss_model;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity};
-use assay_graphql::Backend;
+use assay_graphql::{ApiConfig, Backend};
 use serde_json::{Value, json};
 
 use crate::first_loss::{ANYBODY, THIRD_PARTY, registry, said_at};
+use crate::graphql::live::serve_as;
 use crate::lrt::{
     BEACON, START, Speaker, WAD, WORLD, World, ether, five, methodology, number, set, token, uint,
     who,
@@ -304,7 +305,7 @@ fn what_is_no_portfolio_is_refused_with_the_reason() {
     assert_eq!(refused(Subject::Positions(&unknown)), BookError::UnknownSet(nowhere));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
     let chain = paid();
     let database = support::database().await;
@@ -343,7 +344,7 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
     assert!(is_done, "{errors}");
     let told: Value = serde_json::from_slice(&told).unwrap();
     let simulator = Some(simulator(database.store().await));
-    let backend = Backend { simulator, ..Backend::from(&database.pool().await) };
+    let backend = Backend { simulator: simulator.clone(), ..Backend::from(&database.pool().await) };
     let query = "query ($entity: String!) { frontier(entity: $entity, points: 3) {
         rewardsFrom positions { yearlyRewardPpt weightPpt operator { slug } }
         points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } } }";
@@ -373,6 +374,20 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
         is_it(&point["riskPpt"], &of_log["cvar"]);
         is_it(&point["gapPpt"], &of_log["gap"]);
     }
+    // And so does the command of a server, or as of a point of the record, by a part of the slug.
+    let config = ApiConfig { simulator, ..ApiConfig::default() };
+    let server = serve_as(&database.pool().await, config).await;
+    let head = answer["extensions"]["assay"]["position"].as_str().unwrap();
+    for more in [["--url", &server], ["--at", head]] {
+        let arguments = ["--of", &slug[..slug.len() - 4], more[0], more[1]];
+        let (is_done, told, errors) = ask(&arguments);
+        assert!(is_done, "{errors}");
+        let told: Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!(told["data"]["frontier"]["points"], found["points"], "{more:?}");
+        assert_eq!(told["data"]["frontier"]["held"], found["held"], "{more:?}");
+    }
+    let priced = ask(&["--of", &slug, "--url", &server, "--hurdle-rate", "9%"]);
+    assert!(!priced.0 && priced.2.contains("cannot be used with"), "{}", priced.2);
     // What is held is one of the portfolios: nothing on the frontier that earns less risks more.
     let (reward, risk) = (ppt(&found["held"]["rewardPpt"]), ppt(&found["held"]["riskPpt"]));
     assert!(reward > 0 && risk > 0);
@@ -380,5 +395,5 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
         assert!(ppt(&point["riskPpt"]) <= risk + ppt(&point["gapPpt"]) + 1, "{answer}");
     }
     let (is_done, _, errors) = ask(&["--of", "lrt-1-0x00"]);
-    assert!(!is_done && errors.contains("the log has no lrt-1-0x00"), "{errors}");
+    assert!(!is_done && errors.contains("there is no entity lrt-1-0x00"), "{errors}");
 }
