@@ -23,6 +23,7 @@ mod demo;
 mod documents;
 mod first_loss;
 mod fuzz;
+mod governance;
 mod graphql;
 mod ledger;
 mod lrt;

@@ -6,6 +6,7 @@
 
 pub mod allocation;
 pub mod experience;
+pub mod governance;
 pub mod lrt;
 pub mod operator;
 pub mod operator_set;
@@ -88,6 +89,8 @@ pub struct ChainState {
     pub registry: registry::Registry,
     /// Rewards, and the stake that earned them.
     pub rewards: rewards::Rewards,
+    /// Who can change the contracts that hold slashing power.
+    pub governance: governance::Governance,
     /// Whether any membership of an operator in a set is in the log.
     pub has_memberships: bool,
     /// Whether any strategy of a set is in the log.
@@ -150,6 +153,7 @@ impl ChainState {
     fn apply(&mut self, fact: &Fact) {
         let at = fact.block.number;
         self.apply_lrt(fact);
+        self.governance.apply(fact);
         match &fact.event {
             Event::OperatorRegistered { operator, delegation_approver }
             | Event::DelegationApproverUpdated { operator, delegation_approver } => {

@@ -1,0 +1,274 @@
+//! Who can change a contract: read of those that are listed and of those that are given a say in
+//! what is slashed, from then on, in every shape the events have had, and of nobody else.
+
+use alloy::primitives::{Address, B256, U256, address, keccak256};
+use alloy::providers::Provider as _;
+use assay::chain::scripted::Emission;
+use assay::chain::{Contract, Import, ScriptedSource, Topics};
+use assay::event_store::EventStore;
+use assay_domain::event::{Governed, SLASH_OPERATOR};
+use assay_domain::{Event, LrtId};
+
+use crate::chain_decode::{address_of, mainnet};
+use crate::chain_pods::{emission, look, resume};
+use crate::chain_store::canonical;
+use crate::chain_world::FIRST;
+use crate::support;
+
+/// Swell's rswETH, and EigenLayer's operations multisig.
+const RSWETH: Address = address!("fae103dc9cf190ed75350761e95403b7b8afa6c0");
+const OPERATIONS: Address = address!("be1685c81aa44ff9fb319dd389addd9374383e90");
+
+fn who(number: u64) -> Address {
+    Address::from_word(keccak256(number.to_be_bytes()))
+}
+
+/// An event whose fields are all indexed, or none.
+fn said(by: Address, signature: &str, fields: &[B256], is_indexed: bool) -> Emission {
+    let words: Vec<U256> = fields.iter().map(|field| (*field).into()).collect();
+    match is_indexed {
+        true => emission(by, signature, fields, &[]),
+        false => emission(by, signature, &[], &words),
+    }
+}
+
+fn decoded(emission: Emission) -> Option<Event> {
+    let Emission { address, topics, data } = emission;
+    let log = crate::chain_decode::log(address, topics.as_slice(), data);
+    Some(mainnet().decode(log, 1_700_000_000).unwrap()?.event)
+}
+
+#[test]
+fn each_event_is_read_in_both_its_shapes() {
+    let (a, b) = (who(1), who(2));
+    let number = |number: u64| B256::from(U256::from(number));
+    let manager = address_of(Contract::DelegationManager);
+    let token = Governed::Token(LrtId(RSWETH));
+    for (contract, of) in
+        [(manager, Governed::Platform), (RSWETH, token), (OPERATIONS, Governed::Platform)]
+    {
+        let (safe, timelock, implementation) = (contract, contract, a);
+        let delay = |old_delay: Option<u64>, new_delay: u64| Event::TimelockDelayChanged {
+            of,
+            timelock,
+            old_delay: old_delay.map(U256::from),
+            new_delay: U256::from(new_delay),
+        };
+        let upgraded = Event::ContractUpgraded { of, contract, implementation };
+        let admin = Event::ContractAdminChanged { of, contract, previous: a, admin: b };
+        let threshold = Event::SafeThresholdChanged { of, safe, threshold: U256::from(3) };
+        let (one, two) = (a.into_word(), b.into_word());
+        let expected: [(&str, &[B256], Event); 10] = [
+            ("Upgraded(address)", &[one], upgraded.clone()),
+            ("ChangedMasterCopy(address)", &[one], upgraded),
+            ("AdminChanged(address,address)", &[one, two], admin.clone()),
+            ("OwnershipTransferred(address,address)", &[one, two], admin),
+            ("MinDelayChange(uint256,uint256)", &[number(9), number(5)], delay(Some(9), 5)),
+            ("NewDelay(uint256)", &[number(7)], delay(None, 7)),
+            ("AddedOwner(address)", &[one], Event::SafeOwnerAdded { of, safe, owner: a }),
+            ("RemovedOwner(address)", &[one], Event::SafeOwnerRemoved { of, safe, owner: a }),
+            ("ChangedThreshold(uint256)", &[number(3)], threshold),
+            ("EnabledModule(address)", &[one], Event::SafeModuleEnabled { of, safe, module: a }),
+        ];
+        for (signature, fields, event) in expected {
+            for is_indexed in [true, false] {
+                let log = said(contract, signature, fields, is_indexed);
+                assert_eq!(decoded(log).as_ref(), Some(&event), "{signature}");
+            }
+            // Of another shape: kept of EigenLayer's contracts, left out of all others.
+            let more = [fields, &[one]].concat();
+            let dirty = B256::repeat_byte(0xff);
+            let is_number = signature.contains("uint256");
+            let mut odd = vec![said(contract, signature, &more, false)];
+            odd.extend((!is_number).then(|| said(contract, signature, &[dirty], true)));
+            odd.push(Emission { data: vec![1], ..said(contract, signature, fields, true) });
+            odd.push(said(contract, signature, &[], true));
+            for log in odd {
+                match decoded(log.clone()) {
+                    Some(Event::Unmapped { topics, data }) => {
+                        assert_eq!(contract, manager);
+                        assert_eq!(
+                            (&topics[..], &data[..]),
+                            (log.topics.as_slice(), &log.data[..])
+                        );
+                    }
+                    other => assert!(other.is_none() && contract != manager, "{other:?}"),
+                }
+            }
+            assert_eq!(decoded(said(who(3), signature, fields, true)), None, "a stranger's");
+        }
+    }
+}
+
+fn upgraded(by: Address, number: u64) -> Emission {
+    said(by, "Upgraded(address)", &[who(number).into_word()], true)
+}
+
+/// A slasher is announced for a set.
+fn slasher(slasher: Address) -> Emission {
+    let slasher = U256::from_be_bytes(slasher.into_word().0);
+    let set = [U256::from_be_bytes(who(500).into_word().0), U256::from(1)];
+    let data = [set[0], set[1], slasher, U256::from(126_000)];
+    let signature = "SlasherUpdated((address,uint32),address,uint32)";
+    emission(address_of(Contract::AllocationManager), signature, &[], &data)
+}
+
+/// An AVS lets somebody call a function of the AllocationManager.
+fn appointed(appointee: Address, selector: [u8; 4]) -> Emission {
+    let target = address_of(Contract::AllocationManager);
+    let mut word = B256::ZERO;
+    word[..4].copy_from_slice(&selector);
+    let data = [U256::from_be_bytes(target.into_word().0), word.into()];
+    let indexed = [who(500).into_word(), appointee.into_word()];
+    let signature = "AppointeeSet(address,address,address,bytes4)";
+    emission(address_of(Contract::PermissionController), signature, &indexed, &data)
+}
+
+/// Who was upgraded, and to what.
+async fn told(store: &EventStore) -> Vec<(Address, Address)> {
+    let (facts, _) = canonical(store).await;
+    let upgrades = facts.into_iter().filter_map(|fact| match fact.event {
+        Event::ContractUpgraded { of, contract, implementation } => {
+            assert_eq!((of, contract), (Governed::Named, fact.emitter));
+            Some((contract, implementation))
+        }
+        Event::SlasherUpdated { .. } | Event::AppointeeSet { .. } => None,
+        other => panic!("{other:?}"),
+    });
+    upgrades.collect()
+}
+
+#[test]
+fn the_selector_is_that_of_slash_operator() {
+    let signature = "slashOperator(address,(address,uint32,address[],uint256[],string))";
+    assert_eq!(keccak256(signature)[..4], SLASH_OPERATOR);
+}
+
+#[tokio::test]
+async fn whoever_may_slash_is_read_from_its_appointment_on() {
+    let chain = ScriptedSource::new(1, FIRST);
+    let (first, second, third) = (who(1), who(2), who(3));
+    chain.push(0, vec![upgraded(first, 10), upgraded(second, 11)]);
+    chain.push(0, vec![upgraded(first, 12), slasher(first)]);
+    // Everything else that it says, or says in the wrong shape, is its own business.
+    let transfer = emission(first, "Transfer(address,address,uint256)", &[B256::ZERO; 2], &[]);
+    let odd = Emission {
+        topics: Topics::new(&[keccak256("Upgraded(address)"), B256::repeat_byte(1)]).unwrap(),
+        ..transfer.clone()
+    };
+    chain.push(0, vec![transfer, odd, upgraded(first, 13)]);
+    chain.push(0, vec![appointed(third, [1, 2, 3, 4]), upgraded(third, 14)]);
+    chain.push(0, vec![upgraded(second, 15), appointed(second, SLASH_OPERATOR)]);
+    for number in 16..20 {
+        chain.push(0, vec![upgraded(second, number), upgraded(third, 90)]);
+        chain.push(0, vec![upgraded(first, number)]);
+    }
+    let tip = chain.tip().number;
+    let mut expected = vec![(first, who(12)), (first, who(13)), (second, who(15))];
+    expected.extend((16..20).flat_map(|number| [(second, who(number)), (first, who(number))]));
+
+    for (blocks, finalized) in [(1, tip), (3, tip), (50, tip), (4, FIRST + 6), (50, FIRST)] {
+        let database = support::database().await;
+        let store = database.store().await;
+        chain.finalize(finalized);
+        look(&mut resume(&chain, &store, blocks).await).await;
+        chain.finalize(tip);
+        look(&mut resume(&chain, &store, blocks).await).await;
+        assert_eq!(told(&store).await, expected, "ranges of {blocks}, final to {finalized}");
+    }
+
+    let logs = chain.blocks().into_iter().flat_map(|block| block.logs);
+    let lines: String = logs.map(|log| serde_json::to_string(&log).unwrap() + "\n").collect();
+    let decoder = mainnet();
+    let import = Import::read(crate::chain_import::input(lines), &decoder).unwrap();
+    let database = support::database().await;
+    let store = database.store().await;
+    for batch in import.batches().unwrap() {
+        store.append(&batch.unwrap()).await.unwrap();
+    }
+    assert_eq!(told(&store).await, expected);
+}
+
+#[tokio::test]
+async fn an_appointment_that_is_taken_back_is_forgotten() {
+    let chain = ScriptedSource::new(1, FIRST);
+    chain.push(0, vec![slasher(who(1))]);
+    chain.finalize(FIRST);
+    let database = support::database().await;
+    let store = database.store().await;
+    let mut ingest = resume(&chain, &store, 10).await;
+    look(&mut ingest).await;
+    for is_restarted in [false, true] {
+        chain.rewind(FIRST + 1);
+        chain.push(1, vec![slasher(who(2)), upgraded(who(2), 7)]);
+        look(&mut ingest).await;
+        chain.rewind(FIRST + 1);
+        chain.push(2, vec![upgraded(who(1), 8), upgraded(who(2), 9)]);
+        if is_restarted {
+            ingest = resume(&chain, &store, 10).await;
+        }
+        look(&mut ingest).await;
+    }
+    chain.finalize(chain.tip().number);
+    look(&mut ingest).await;
+    assert_eq!(told(&store).await, [(who(1), who(8))]);
+    store.verify().await.unwrap();
+}
+
+/// More than can be asked about by address: what is recorded is the same.
+#[tokio::test]
+async fn any_number_of_slashers_is_read() {
+    let chain = ScriptedSource::new(1, FIRST);
+    for block in 0..11 {
+        let named = (0..100).map(|number| slasher(who(1_000 + block * 100 + number)));
+        chain.push(0, named.collect());
+        chain.push(0, vec![upgraded(who(1_000), block), upgraded(who(2_099), block)]);
+    }
+    let mut expected: Vec<_> = (0..11).map(|block| (who(1_000), who(block))).collect();
+    expected.push((who(2_099), who(10)));
+    for blocks in [1, 7, 50] {
+        let database = support::database().await;
+        let store = database.store().await;
+        chain.finalize(FIRST + 9);
+        look(&mut resume(&chain, &store, blocks).await).await;
+        chain.finalize(chain.tip().number);
+        look(&mut resume(&chain, &store, blocks).await).await;
+        assert_eq!(told(&store).await, expected, "ranges of {blocks}");
+    }
+}
+
+#[tokio::test]
+async fn slashers_of_a_real_chain_are_read_and_proven() {
+    use assay_oracle::anvil::Anvil;
+
+    use crate::chain_pods::{ALLOCATIONS, emit, follow};
+    use crate::oracle_world::{World, anvil_path};
+
+    let anvil = Anvil::start(&anvil_path(), &["--chain-id", "31337"]).unwrap();
+    let node = World::node_of(&anvil);
+    let database = support::database().await;
+    let store = database.store().await;
+    let at = |emission: Emission| Emission { address: ALLOCATIONS, ..emission };
+    let removed = |safe| said(safe, "RemovedOwner(address)", &[who(8).into_word()], false);
+    let lowered = |safe| said(safe, "ChangedThreshold(uint256)", &[U256::from(2).into()], false);
+    emit(&node, vec![at(slasher(who(1))), upgraded(who(1), 5), removed(who(2))]).await;
+    emit(&node, vec![at(slasher(who(2))), removed(who(2)), lowered(who(2))]).await;
+    follow(&anvil, &store).await;
+    let _: serde_json::Value = node.raw_request("anvil_mine".into(), ("0x60",)).await.unwrap();
+    follow(&anvil, &store).await;
+
+    let (facts, _) = canonical(&store).await;
+    let governed: Vec<Event> = facts
+        .into_iter()
+        .map(|fact| fact.event)
+        .filter(|event| event.governed().is_some())
+        .collect();
+    let (of, safe) = (Governed::Named, who(2));
+    let expected = [
+        Event::ContractUpgraded { of, contract: who(1), implementation: who(5) },
+        Event::SafeOwnerRemoved { of, safe, owner: who(8) },
+        Event::SafeThresholdChanged { of, safe, threshold: U256::from(2) },
+    ];
+    assert_eq!(governed, expected);
+    store.verify().await.unwrap();
+}
