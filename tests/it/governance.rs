@@ -1,13 +1,19 @@
 //! Who can change a contract: read of those that are listed and of those that are given a say in
 //! what is slashed, from then on, in every shape the events have had, and of nobody else.
 
+use std::sync::Arc;
+
 use alloy::primitives::{Address, B256, U256, address, keccak256};
 use alloy::providers::Provider as _;
 use assay::chain::scripted::Emission;
 use assay::chain::{Contract, Import, ScriptedSource, Topics};
-use assay::event_store::EventStore;
+use assay::event_store::{Batch, EventStore};
+use assay::rater::Rater;
 use assay_domain::event::{Governed, SLASH_OPERATOR};
-use assay_domain::{Event, LrtId};
+use assay_domain::methodology::Methodology;
+use assay_domain::state::experience::BEACON_CHAIN_ETH;
+use assay_domain::{AvsId, BlockRef, Event, Fact, LrtId, OperatorId, OperatorSetId, RatedEntity};
+use serde_json::{Value, json};
 
 use crate::chain_decode::{address_of, mainnet};
 use crate::chain_pods::{emission, look, resume};
@@ -271,4 +277,142 @@ async fn slashers_of_a_real_chain_are_read_and_proven() {
     ];
     assert_eq!(governed, expected);
     store.verify().await.unwrap();
+}
+
+const CHAIN: u64 = 1;
+const SET: OperatorSetId = OperatorSetId { avs: AvsId(Address::repeat_byte(0xa5)), id: 1 };
+const SLASHER: Address = Address::repeat_byte(0x51);
+
+fn fact(number: u64, log_index: u32, event: Event) -> Fact {
+    let hash = B256::left_padding_from(&number.to_be_bytes());
+    let block = BlockRef { number, hash, timestamp: 1_700_000_000 + 12 * number };
+    let (tx_hash, emitter) = (B256::repeat_byte(1), SLASHER);
+    Fact { chain_id: CHAIN, block, tx_hash, log_index, emitter, event }
+}
+
+/// A set with an operator, rated for two days; then somebody changes its slasher, and time goes on.
+async fn rated(changes: Vec<Event>, until: u64) -> (support::TestDatabase, Rater) {
+    let (operator, strategy) = (OperatorId(Address::repeat_byte(0x0b)), BEACON_CHAIN_ETH);
+    let founded = [
+        Event::OperatorSetCreated { operator_set: SET },
+        Event::SlasherMigrated { operator_set: SET, slasher: SLASHER },
+        Event::StrategyAddedToOperatorSet { operator_set: SET, strategy },
+        Event::OperatorRegistered { operator, delegation_approver: Address::ZERO },
+        Event::OperatorAddedToOperatorSet { operator, operator_set: SET },
+        Event::AllocationUpdated {
+            operator,
+            operator_set: SET,
+            strategy,
+            magnitude: 500_000_000_000_000_000,
+            effect_block: 1_000,
+        },
+        Event::SafeThresholdChanged {
+            of: Governed::Named,
+            safe: SLASHER,
+            threshold: U256::from(4),
+        },
+    ];
+    let founded = (0..).zip(founded).map(|(index, event)| fact(1_000, index, event));
+    let changed = (0..).zip(changes).map(|(index, event)| fact(20_000, index, event));
+    let facts: Vec<Fact> = founded.chain(changed).collect();
+    let finalized = Some(fact(until, 0, Event::FinalityAdvanced).block);
+    let database = support::database().await;
+    let store = database.store().await;
+    let batch = Batch { chain_id: CHAIN, facts, finalized, ..Batch::default() };
+    store.append(&batch).await.unwrap();
+    let mut rater = Rater::new(store, Arc::new(Methodology::version_1().unwrap()));
+    rater.catch_up().await.unwrap();
+    (database, rater)
+}
+
+async fn ask(database: &support::TestDatabase, query: &str) -> Value {
+    let text = assay_graphql::execute(&database.pool().await, query, json!({})).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer.get("errors"), None, "{answer}");
+    answer["data"].clone()
+}
+
+#[tokio::test]
+async fn a_slasher_that_is_easier_to_change_puts_on_watch_whoever_depends_on_it_for_21_days() {
+    let (of, safe, contract) = (Governed::Named, SLASHER, SLASHER);
+    let threshold =
+        |threshold: u64| Event::SafeThresholdChanged { of, safe, threshold: U256::from(threshold) };
+    let upgraded = Event::ContractUpgraded { of, contract, implementation: who(1) };
+    let of_a_stranger = Event::ContractUpgraded { of, contract: who(2), implementation: who(1) };
+    // The end of the epoch of block 20,000 is the first after it; 21 more close the watch.
+    let (next_day, last, over) = (21_599, 21_599 + 20 * 7_200, 21_599 + 21 * 7_200);
+    for (changes, until, is_on_watch) in [
+        (vec![], next_day, false),
+        (vec![threshold(5)], next_day, false),
+        (vec![of_a_stranger], next_day, false),
+        (vec![threshold(3)], 20_000, true),
+        (vec![threshold(3)], next_day, true),
+        (vec![upgraded.clone()], next_day, true),
+        (vec![upgraded.clone(), threshold(5)], last, true),
+        (vec![upgraded.clone(), threshold(5)], over, false),
+    ] {
+        let (database, rater) = rated(changes.clone(), until).await;
+        let query = "{ entities { nodes { slug rating { isWatchNegative } } } }";
+        let data = ask(&database, query).await;
+        let entities = data["entities"]["nodes"].as_array().unwrap();
+        let names: Vec<_> = entities.iter().map(|one| one["slug"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), 3, "the operator, the set and its AVS: {names:?}");
+        for entity in entities {
+            assert_eq!(entity["rating"]["isWatchNegative"], is_on_watch, "{changes:?}: {entity}");
+        }
+        assay::verify::verify(&rater).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_api_lists_what_changed_by_whom_it_concerns() {
+    let (of, safe, contract) = (Governed::Named, SLASHER, SLASHER);
+    let changes = vec![
+        Event::SafeThresholdChanged { of, safe, threshold: U256::from(3) },
+        Event::SafeOwnerAdded { of, safe, owner: who(1) },
+        Event::TimelockDelayChanged {
+            of: Governed::Platform,
+            timelock: who(2),
+            old_delay: Some(U256::from(10)),
+            new_delay: U256::from(5),
+        },
+        Event::ContractUpgraded { of, contract, implementation: who(3) },
+    ];
+    let (database, rater) = rated(changes, 30_000).await;
+    let set = RatedEntity::operator_set(CHAIN, SET).to_string();
+    let avs = RatedEntity::avs(CHAIN, SET.avs).to_string();
+    let list = async |arguments: &str| {
+        let query = format!(
+            "{{ governanceChanges{arguments} {{ totalCount nodes {{ contract kind party value summary
+            opensWatch subjects {{ slug }} block {{ number }} position }} }} }}"
+        );
+        ask(&database, &query).await["governanceChanges"].clone()
+    };
+    let all = list("").await;
+    assert_eq!(all["totalCount"], 5);
+    let newest = &all["nodes"][0];
+    let checksum = |address: Address| address.to_checksum(None);
+    let expected = json!({
+        "contract": checksum(SLASHER), "kind": "UPGRADED", "party": checksum(who(3)),
+        "value": null, "opensWatch": true, "subjects": [{ "slug": avs }, { "slug": set }],
+        "summary": format!("The code of {SLASHER:#x} is now that at {:#x}.", who(3)),
+        "block": { "number": 20_000 }, "position": newest["position"],
+    });
+    assert_eq!(newest, &expected);
+    let kinds: Vec<_> = all["nodes"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
+    let changed = "THRESHOLD_CHANGED";
+    assert_eq!(kinds, ["UPGRADED", "DELAY_CHANGED", "OWNER_ADDED", changed, changed]);
+    // The platform's concerns everybody alike, and nobody by name.
+    let platform = &all["nodes"][1];
+    assert_eq!((&platform["value"], &platform["subjects"]), (&json!("5"), &json!([])));
+    assert_eq!(platform["opensWatch"], false, "no token is here");
+    assert_eq!(all["nodes"][2]["opensWatch"], false);
+
+    for (entity, count) in [(set.as_str(), 4), (avs.as_str(), 4), ("operator-1-0x00", 0)] {
+        assert_eq!(list(&format!("(entity: \"{entity}\")")).await["totalCount"], count, "{entity}");
+    }
+    let of_set = format!("(entity: \"{set}\", asOf: {{ block: {{ chainId: 1, number: 19999 }} }})");
+    assert_eq!(list(&of_set).await["totalCount"], 1, "as of before");
+    // Written anew from the log, it is the same.
+    assay::verify::verify(&rater).await.unwrap();
 }
