@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::{Address, B256, U256, address, keccak256};
-use alloy::providers::Provider as _;
+use alloy::dyn_abi::DynSolValue;
+use alloy::primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
+use alloy::providers::{Provider as _, RootProvider};
+use alloy::sol_types::SolCall;
 use assay::chain::scripted::Emission;
 use assay::chain::{Contract, Import, ScriptedSource, Topics};
 use assay::event_store::{Batch, EventStore};
@@ -13,12 +15,14 @@ use assay_domain::event::{Governed, SLASH_OPERATOR};
 use assay_domain::methodology::Methodology;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
 use assay_domain::{AvsId, BlockRef, Event, Fact, LrtId, OperatorId, OperatorSetId, RatedEntity};
+use assay_oracle::anvil::Anvil;
 use serde_json::{Value, json};
 
 use crate::chain_decode::{address_of, mainnet};
-use crate::chain_pods::{emission, look, resume};
+use crate::chain_pods::{ALLOCATIONS, emission, emit, follow, look, resume};
 use crate::chain_store::canonical;
 use crate::chain_world::FIRST;
+use crate::oracle_world::{World, anvil_path, oracle_folder};
 use crate::support;
 
 /// Swell's rswETH, and EigenLayer's operations multisig.
@@ -243,37 +247,98 @@ async fn any_number_of_slashers_is_read() {
     }
 }
 
+/// A contract of OpenZeppelin's, as npm brings it, on a real chain.
+async fn deployed(node: &RootProvider, name: &str, arguments: DynSolValue) -> Address {
+    let package = "node_modules/@openzeppelin/contracts/build/contracts";
+    let path = oracle_folder().join(package).join(format!("{name}.json"));
+    let artifact: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let code = artifact["bytecode"].as_str().unwrap();
+    let data = format!("{code}{}", hex::encode(arguments.abi_encode_params()));
+    sent(node, json!({ "data": data })).await["contractAddress"].as_str().unwrap().parse().unwrap()
+}
+
+/// The receipt of a transaction of the node's first account.
+async fn sent(node: &RootProvider, mut transaction: Value) -> Value {
+    let accounts: Value = node.raw_request("eth_accounts".into(), ()).await.unwrap();
+    transaction["from"] = accounts[0].clone();
+    transaction["gas"] = "0x4c4b40".into();
+    let hash: Value = node.raw_request("eth_sendTransaction".into(), (transaction,)).await.unwrap();
+    let receipt: Value =
+        node.raw_request("eth_getTransactionReceipt".into(), (hash,)).await.unwrap();
+    assert_eq!(receipt["status"], "0x1", "{receipt}");
+    receipt
+}
+
+async fn call(node: &RootProvider, to: Address, call: impl SolCall) {
+    sent(node, json!({ "to": to, "input": hex::encode_prefixed(call.abi_encode()) })).await;
+}
+
+alloy::sol! {
+    function upgradeTo(address newImplementation);
+    function transferOwnership(address newOwner);
+    function updateDelay(uint256 newDelay);
+    function schedule(address target, uint256 value, bytes data, bytes32 predecessor, bytes32 salt, uint256 delay);
+    function execute(address target, uint256 value, bytes payload, bytes32 predecessor, bytes32 salt);
+}
+
+/// Contracts of OpenZeppelin's that an AVS appoints, and logs of a Safe's two shapes, every block
+/// proven by its receipts.
 #[tokio::test]
 async fn slashers_of_a_real_chain_are_read_and_proven() {
-    use assay_oracle::anvil::Anvil;
-
-    use crate::chain_pods::{ALLOCATIONS, emit, follow};
-    use crate::oracle_world::{World, anvil_path};
-
     let anvil = Anvil::start(&anvil_path(), &["--chain-id", "31337"]).unwrap();
     let node = World::node_of(&anvil);
     let database = support::database().await;
     let store = database.store().await;
+    let account = sent(&node, json!({ "to": who(7) })).await["from"].as_str().unwrap().to_owned();
+    let account: Address = account.parse().unwrap();
+    let proposers = DynSolValue::Array(vec![account.into()]);
+    let none = DynSolValue::Uint(U256::ZERO, 256);
+    let arguments = [none, proposers.clone(), proposers, Address::ZERO.into()];
+    let timelock =
+        deployed(&node, "TimelockController", DynSolValue::Tuple(arguments.into())).await;
+    let arguments = DynSolValue::Tuple(vec![timelock.into(), account.into()]);
+    let beacon = deployed(&node, "UpgradeableBeacon", arguments).await;
+
     let at = |emission: Emission| Emission { address: ALLOCATIONS, ..emission };
-    let removed = |safe| said(safe, "RemovedOwner(address)", &[who(8).into_word()], false);
-    let lowered = |safe| said(safe, "ChangedThreshold(uint256)", &[U256::from(2).into()], false);
-    emit(&node, vec![at(slasher(who(1))), upgraded(who(1), 5), removed(who(2))]).await;
-    emit(&node, vec![at(slasher(who(2))), removed(who(2)), lowered(who(2))]).await;
+    let safe = who(2);
+    let removed = said(safe, "RemovedOwner(address)", &[who(8).into_word()], true);
+    let lowered = said(safe, "ChangedThreshold(uint256)", &[U256::from(2).into()], false);
+    let named = [timelock, beacon].map(|contract| at(slasher(contract)));
+    emit(&node, [&named[..], &[removed.clone()]].concat()).await;
+    emit(&node, vec![at(slasher(safe)), removed, lowered]).await;
+    call(&node, beacon, upgradeToCall { newImplementation: beacon }).await;
+    call(&node, beacon, transferOwnershipCall { newOwner: timelock }).await;
+    let (target, value, day) = (timelock, U256::ZERO, U256::from(86_400));
+    for (salt, delay, new_delay) in [(1, U256::ZERO, day), (2, day, U256::from(3_600))] {
+        let data: Bytes = updateDelayCall { newDelay: new_delay }.abi_encode().into();
+        let (predecessor, salt) = (B256::ZERO, B256::repeat_byte(salt));
+        let payload = data.clone();
+        let scheduled = scheduleCall { target, value, data, predecessor, salt, delay };
+        call(&node, timelock, scheduled).await;
+        let _: Value = node.raw_request("evm_increaseTime".into(), (delay,)).await.unwrap();
+        call(&node, timelock, executeCall { target, value, payload, predecessor, salt }).await;
+    }
     follow(&anvil, &store).await;
-    let _: serde_json::Value = node.raw_request("anvil_mine".into(), ("0x60",)).await.unwrap();
+    let _: Value = node.raw_request("anvil_mine".into(), ("0x60",)).await.unwrap();
     follow(&anvil, &store).await;
 
     let (facts, _) = canonical(&store).await;
-    let governed: Vec<Event> = facts
-        .into_iter()
-        .map(|fact| fact.event)
-        .filter(|event| event.governed().is_some())
-        .collect();
-    let (of, safe) = (Governed::Named, who(2));
+    let events = facts.into_iter().map(|fact| fact.event);
+    let governed: Vec<Event> = events.filter(|event| event.governed().is_some()).collect();
+    let of = Governed::Named;
+    let delay = |old: U256, new_delay: U256| Event::TimelockDelayChanged {
+        of,
+        timelock,
+        old_delay: Some(old),
+        new_delay,
+    };
     let expected = [
-        Event::ContractUpgraded { of, contract: who(1), implementation: who(5) },
         Event::SafeOwnerRemoved { of, safe, owner: who(8) },
         Event::SafeThresholdChanged { of, safe, threshold: U256::from(2) },
+        Event::ContractUpgraded { of, contract: beacon, implementation: beacon },
+        Event::ContractAdminChanged { of, contract: beacon, previous: account, admin: timelock },
+        delay(U256::ZERO, day),
+        delay(day, U256::from(3_600)),
     ];
     assert_eq!(governed, expected);
     store.verify().await.unwrap();

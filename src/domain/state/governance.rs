@@ -80,7 +80,8 @@ impl Governance {
                     seen.map_or(claimed, |seen| claimed.min(seen.saturating_to()))
                 };
                 let threshold = least(threshold.into(), seen.threshold);
-                let blocks = seen.delay.map(|delay| delay / U256::from(BLOCK_SECONDS));
+                let blocks =
+                    seen.delay.and_then(|delay| delay.checked_div(U256::from(BLOCK_SECONDS)));
                 SlasherKind::Multisig {
                     threshold: u32::try_from(threshold).unwrap_or(u32::MAX),
                     signers,

@@ -153,7 +153,6 @@ impl ChainState {
     fn apply(&mut self, fact: &Fact) {
         let at = fact.block.number;
         self.apply_lrt(fact);
-        self.governance.apply(fact);
         match &fact.event {
             Event::OperatorRegistered { operator, delegation_approver }
             | Event::DelegationApproverUpdated { operator, delegation_approver } => {
@@ -226,7 +225,8 @@ impl ChainState {
         }
     }
 
-    /// The AllocationManager's events; all others leave the state as it is.
+    /// The AllocationManager's events, and who can change a contract; all others leave the state as
+    /// it is.
     fn apply_allocation_manager(&mut self, fact: &Fact, at: u64) {
         match &fact.event {
             Event::AllocationDelaySet { operator, delay_blocks, effect_block } => {
@@ -285,7 +285,7 @@ impl ChainState {
             Event::SlasherMigrated { operator_set, slasher } => {
                 self.operator_set(*operator_set, fact).slasher.update(at, *slasher, at);
             }
-            _ => {}
+            _ => self.governance.apply(fact),
         }
     }
 
