@@ -263,6 +263,7 @@ async fn sent(node: &RootProvider, mut transaction: Value) -> Value {
     transaction["from"] = accounts[0].clone();
     transaction["gas"] = "0x4c4b40".into();
     let hash: Value = node.raw_request("eth_sendTransaction".into(), (transaction,)).await.unwrap();
+    let _: Value = node.raw_request("evm_mine".into(), ()).await.unwrap();
     let receipt: Value =
         node.raw_request("eth_getTransactionReceipt".into(), (hash,)).await.unwrap();
     assert_eq!(receipt["status"], "0x1", "{receipt}");
