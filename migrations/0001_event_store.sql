@@ -36,9 +36,10 @@ CREATE INDEX events_own_by_kind ON event_store.events (kind, position) WHERE kin
 CREATE UNIQUE INDEX events_message_once ON event_store.events (tx_hash)
     WHERE kind >= 205 AND kind <= 219;
 
--- Contracts that others announced are looked up at every start: EigenPods, Symbiotic's.
+-- Contracts that others announced are looked up at every start: EigenPods, Symbiotic's, and those
+-- that were given a say in what is slashed.
 CREATE INDEX events_announcements ON event_store.events (chain_id, block_number)
-    WHERE kind IN (70, 130);
+    WHERE kind IN (35, 40, 41, 42, 70, 95, 130);
 
 CREATE FUNCTION event_store.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

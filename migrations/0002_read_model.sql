@@ -452,6 +452,28 @@ CREATE TABLE read_model.attestation_standings (
     PRIMARY KEY (digest, position)
 );
 
+-- Who can change the contracts that hold slashing power: upgrades, Safes, timelocks.
+CREATE TABLE read_model.governance_changes (
+    position     bigint   PRIMARY KEY,
+    chain_id     bigint   NOT NULL,
+    block_number bigint   NOT NULL,
+    block_time   bigint   NOT NULL,
+    tx_hash      bytea    NOT NULL,
+    contract     bytea    NOT NULL,
+    -- The event's number: 180 code, 181 delay, 182 owner added, 183 owner removed, 184 threshold,
+    -- 185 admin, 186 module.
+    kind         smallint NOT NULL,
+    -- The new code, owner, admin or module.
+    party        bytea,
+    -- Signatures, or seconds.
+    value        numeric(78, 0),
+    -- Whether it puts anybody on watch.
+    opens_watch  boolean  NOT NULL,
+    -- Rows of the sets, AVSs and tokens whose stake the contract had a say in.
+    subjects     bigint[] NOT NULL
+);
+CREATE INDEX governance_changes_by_subject ON read_model.governance_changes USING gin (subjects);
+
 -- What was published where; written by the projection of the outbox, and of the contract's own
 -- logs once they are final.
 CREATE TABLE read_model.publications (

@@ -295,6 +295,10 @@ impl<O: Observer> Engine<O> {
         let Some(chain) = self.state.chains.get(&chain_id) else { return };
         let subjects = fact.event.subjects();
         let mut concerned = BTreeSet::new();
+        let concern = chain.concern_of(&fact.event);
+        if fact.event.governed().is_some() && concern.is_none() {
+            return;
+        }
         let of_validator = chain.validator_slashing_of(fact).and_then(|found| found.operator);
         let operators = subjects.operator.into_iter().chain(of_validator);
         concerned.extend(operators.map(|id| RatedEntity::operator(chain_id, id)));
@@ -305,9 +309,13 @@ impl<O: Observer> Engine<O> {
             Event::OperatorSlashed { .. } | Event::AvsMetadataUriUpdated { .. } => {
                 chain.operator_sets.keys().filter(of_avs).copied().collect()
             }
-            _ => subjects.operator_set.into_iter().collect(),
+            _ => match fact.event.governed() {
+                Some((_, contract)) => chain.sets_under(contract, fact.block.number).collect(),
+                None => subjects.operator_set.into_iter().collect(),
+            },
         };
         for set in sets {
+            concerned.insert(RatedEntity::avs(chain_id, set.avs));
             concerned.insert(RatedEntity::operator_set(chain_id, set));
             let serving = chain.allocations.keys().filter(|(_, allocated, _)| *allocated == set);
             concerned.extend(serving.map(|(id, _, _)| RatedEntity::operator(chain_id, *id)));
@@ -320,7 +328,12 @@ impl<O: Observer> Engine<O> {
             .collect();
         concerned
             .extend(chain.lrts_with(&operators).map(|token| RatedEntity::lrt(chain_id, token)));
-        if let Some(trigger) = watch_trigger(&fact.event) {
+        let (trigger, tokens) = match concern {
+            Some((trigger, tokens)) => (Some(trigger), tokens),
+            None => (watch_trigger(&fact.event), Vec::new()),
+        };
+        concerned.extend(tokens.into_iter().map(|token| RatedEntity::lrt(chain_id, token)));
+        if let Some(trigger) = trigger {
             for entity in &concerned {
                 self.standings.entry(*entity).or_default().note(trigger);
             }

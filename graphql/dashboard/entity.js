@@ -11,6 +11,7 @@ import { linked, to } from "./frame.js";
 
 const QUERY = `query Entity($slug: String!, $asOf: AsOf) {
   snapshot(asOf: $asOf) { position revision methodologyHash block { chainId number time } }
+  governanceChanges(entity: $slug, asOf: $asOf, first: 20) { totalCount nodes { summary opensWatch position block { number time } } }
   entity(slug: $slug, asOf: $asOf) {
     slug kind chainId address untrustedName key firstSeen { number time }
     rating { label grade score expectedLossPpt notRatedReason interval { lowPpt highPpt bestGrade worstGrade }
@@ -73,6 +74,7 @@ export async function load({ ask, asOf, at, slug }) {
     moved(entity),
     actionsOf(entity),
     exposures(entity),
+    control(data.governanceChanges),
     attestations(entity.attestations, names, at),
     slashes.length > 0 && h("section", null, h("h2", null, "Slashings"), slashTable("Slashings", slashes)),
     publications(published.data.entity?.publications, at),
@@ -183,6 +185,15 @@ function actionsOf({ ratingActions, slug }) {
     h("ul", { class: "lines" }, ratingActions.nodes.slice(0, 12).map((action) => h("li", null,
       h("time", { datetime: action.block.time }, moment(action.block.time)), actionLine(action),
       h("a", { href: `/e/${slug}?at=${action.position}` }, "as it was then")))));
+}
+
+/** Who can change what slashes for it, as it changed. */
+function control({ nodes }) {
+  if (!nodes.length) return null;
+  return h("section", null, h("h2", null, "Who can change it"),
+    h("ul", { class: "lines" }, nodes.map((change) => h("li", null,
+      h("time", { datetime: change.block.time }, moment(change.block.time)), h("span", { class: "wrap" }, change.summary),
+      change.opensWatch && h("span", { class: "tag bad" }, "opens a watch")))));
 }
 
 function exposures(entity) {

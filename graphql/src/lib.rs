@@ -19,6 +19,7 @@ mod error;
 mod execute;
 mod export;
 mod frontier;
+mod governance;
 mod graphiql;
 mod http;
 mod id;

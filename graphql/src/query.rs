@@ -7,6 +7,7 @@ use crate::attestation::{Attestation, Attestations};
 use crate::entity::{Avs, EntityKind, EntityName, Lrt, Operator, OperatorSet, RatedEntity};
 use crate::error::ApiError;
 use crate::frontier::{self, Frontier};
+use crate::governance::{GovernanceChange, GovernanceChanges};
 use crate::id::NodeId;
 use crate::leaderboard::{Entities, EntityFilter, EntityOrder, EntityWhere};
 use crate::network::{self, RestakingNetwork};
@@ -278,6 +279,27 @@ impl Query {
         let scope = root_scope(ctx, as_of, &args).await?;
         page::<Attestations, _>(ctx, &scope, false, Parent::default(), args, |row, scope| {
             Ok(Attestation::new(row, scope))
+        })
+        .await
+    }
+
+    /// Who can change the contracts that hold slashing power, the newest change first: all, or
+    /// those that concern the entity with this slug.
+    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments")]
+    async fn governance_changes(
+        &self,
+        ctx: &Context<'_>,
+        entity: Option<String>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+        as_of: Option<AsOf>,
+    ) -> Result<Page<GovernanceChange>, ApiError> {
+        let args = PageArgs { first, after, last, before };
+        let scope = root_scope(ctx, as_of, &args).await?;
+        page::<GovernanceChanges, _>(ctx, &scope, entity, Parent::default(), args, |row, scope| {
+            Ok(GovernanceChange::new(row, scope))
         })
         .await
     }

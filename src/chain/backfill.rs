@@ -12,8 +12,13 @@ use tokio::task::JoinHandle;
 use super::beacon::Beacon;
 use super::chain_log::ChainLog;
 use super::decode::{DecodeError, Decoder};
+use super::governance;
 use super::range::RangeSize;
 use super::source::{LogFilter, LogSource, SourceError};
+
+/// Contracts with a say in what is slashed that are asked about by address. Where there are more,
+/// the same events are asked for of anybody: what is recorded does not depend on their number.
+const NAMED_MAX: usize = 1_000;
 
 /// A final range, decoded.
 #[derive(Debug)]
@@ -35,6 +40,10 @@ pub(super) struct Asked {
     listed: usize,
     /// Whether EigenPods were.
     pods: bool,
+    /// How many of those that have a say in what is slashed.
+    named: usize,
+    /// Whether their events were asked for of anybody.
+    anybody: bool,
 }
 
 /// A range could not be read or decoded.
@@ -146,33 +155,46 @@ impl<S: LogSource> Fetch<S> {
     /// What to ask for up to a block, and which of the announced contracts are in it.
     pub(super) fn filter(&self, to: u64) -> (LogFilter, Asked) {
         let mut asked = Asked::default();
-        let news = self.news(&mut asked, to).unwrap_or_default();
-        let topics = news.topics;
-        if news.addresses.is_empty() {
-            return (LogFilter { addresses: Arc::clone(&self.filter.addresses), topics }, asked);
-        }
+        let mut filter = self.news(&mut asked, to).unwrap_or_default();
         let mut all: Vec<_> =
-            self.filter.addresses.iter().chain(&*news.addresses).copied().collect();
+            self.filter.addresses.iter().chain(&*filter.addresses).copied().collect();
         all.sort_unstable();
         all.dedup();
-        (LogFilter { addresses: all.into(), topics }, asked)
+        filter.addresses = all.into();
+        (filter, asked)
     }
 
     /// What was announced up to a block and not asked about; `None`: nothing was announced since.
     /// Where there is no EigenPod, the question by topic is spared.
     pub(super) fn news(&self, asked: &mut Asked, to: u64) -> Option<LogFilter> {
         let discovered = self.decoder.discovered();
-        let (announced, count) = discovered.after(asked.listed);
+        let (announced, listed) = discovered.after(asked.listed);
+        let (named, named_count) = discovered.named_after(asked.named);
         let has_pods = !asked.pods && discovered.has_pods(to);
-        if count <= asked.listed && !has_pods {
+        if listed <= asked.listed && named_count <= asked.named && !has_pods {
             return None;
         }
-        *asked = Asked { listed: count, pods: asked.pods || has_pods };
+        let are_too_many = !asked.anybody && named_count > NAMED_MAX;
         let news = announced.iter().filter(|one| one.since <= to).map(|one| one.address);
         let mut filter = LogFilter::of(news.collect::<Vec<_>>());
+        let mut topics = Vec::new();
         if has_pods {
-            filter.topics = Arc::clone(&self.filter.topics);
+            topics.extend_from_slice(&self.filter.topics);
         }
+        if are_too_many {
+            topics.extend_from_slice(governance::topics());
+        }
+        filter.topics = topics.into();
+        if !asked.anybody && !are_too_many {
+            let named = named.iter().filter(|(_, since)| *since <= to);
+            filter.named = named.map(|(address, _)| *address).collect();
+        }
+        *asked = Asked {
+            listed,
+            pods: asked.pods || has_pods,
+            named: named_count,
+            anybody: asked.anybody || are_too_many,
+        };
         Some(filter)
     }
 
@@ -210,6 +232,9 @@ impl<S: LogSource> Fetch<S> {
             let more = self.read(news, from, to).await?;
             chunk.logs += more.logs;
             chunk.facts.extend(more.facts);
+            for (log, timestamp) in more.undecided {
+                chunk.facts.extend(self.decoder.decode(log, timestamp)?);
+            }
             in_order(&mut chunk.facts);
         }
         Ok(chunk)

@@ -7,6 +7,7 @@
 
 use alloy::primitives::map::B256Map;
 use alloy::primitives::{Address, B256};
+use assay_domain::event::Governed;
 use assay_domain::{BlockRef, Event, Fact};
 
 use super::abi::AbiError;
@@ -14,6 +15,7 @@ use super::catalog::Catalog;
 use super::chain_log::ChainLog;
 use super::deployment::{Contract, Contracts};
 use super::discovered::{Announced, Discovered, Kind};
+use super::governance;
 use super::manifest::ListedEvent;
 use super::mapping::{MAPPINGS, Mapping};
 
@@ -84,8 +86,11 @@ impl Decoder {
         let Some(contract) = self.role(&log) else { return Ok(None) };
         let event = match self.known(contract, &log) {
             Some(known) => known.decode(contract, &log)?,
-            None if is_partly_read(contract) => return Ok(None),
-            None => Event::Unmapped { topics: log.topics.to_vec(), data: log.data.into() },
+            None => match self.governance(contract, &log) {
+                Some(event) => event,
+                None if is_partly_read(contract) => return Ok(None),
+                None => Event::Unmapped { topics: log.topics.to_vec(), data: log.data.into() },
+            },
         };
         self.learn_from(log.address, log.block_number, &event);
         Ok(Some(Fact {
@@ -129,11 +134,17 @@ impl Decoder {
         if let (Some(address), Some(kind)) = (event.announced(), kind) {
             self.discovered.learn(Announced { address, kind, since });
         }
+        if let Some(address) = event.empowered().filter(|address| !address.is_zero()) {
+            self.discovered.learn_named(address, since);
+        }
     }
 
     fn role(&self, log: &ChainLog) -> Option<Contract> {
         self.contracts.role(&log.address).or_else(|| {
-            let announced = self.discovered.at(&log.address, log.block_number)?;
+            let Some(announced) = self.discovered.at(&log.address, log.block_number) else {
+                let is_named = self.discovered.is_named(&log.address, log.block_number);
+                return is_named.then_some(Contract::Named);
+            };
             Some(match announced.kind {
                 Kind::Listed(_) => Contract::Listed,
                 Kind::Pod => Contract::EigenPod,
@@ -141,16 +152,40 @@ impl Decoder {
         })
     }
 
+    /// What a log says of who can change its emitter: EigenLayer's, a listed contract, or one that
+    /// has a say in what is slashed.
+    fn governance(&self, contract: Contract, log: &ChainLog) -> Option<Event> {
+        let listed = self.contracts.listed();
+        let of = match contract {
+            Contract::Listed | Contract::EigenPod | Contract::Named => {
+                listed.governed(&log.address, log.block_number).or_else(|| {
+                    let is_named = self.discovered.is_named(&log.address, log.block_number);
+                    is_named.then_some(Governed::Named)
+                })?
+            }
+            _ => Governed::Platform,
+        };
+        governance::decode(of, log)
+    }
+
     /// Whether it is decided already whose log this is. An emitter that nobody announced so far
-    /// may be one that was announced in blocks before, which are still being read.
+    /// may be one that was announced in blocks before, which are still being read; and one that is
+    /// known may have been given a say in what is slashed.
     pub(super) fn is_emitter_known(&self, log: &ChainLog) -> bool {
-        self.role(log).is_some()
+        let topic = log.topics.as_slice().first();
+        let is_of_governance = topic.is_some_and(|topic| governance::topics().contains(topic));
+        match self.role(log) {
+            None | Some(Contract::Named) => false,
+            Some(role) => !(is_of_governance && is_partly_read(role)),
+        }
     }
 
     /// Whether a log becomes a fact.
     pub fn is_ours(&self, log: &ChainLog) -> bool {
         match self.role(log) {
-            Some(role) if is_partly_read(role) => self.known(role, log).is_some(),
+            Some(role) if is_partly_read(role) => {
+                self.known(role, log).is_some() || self.governance(role, log).is_some()
+            }
             found => found.is_some(),
         }
     }
@@ -164,6 +199,7 @@ impl Decoder {
         let mapped = self.mappings.get(topic).and_then(|mappings| mappings.first());
         mapped
             .map(|mapping| mapping.name())
+            .or_else(|| governance::name(topic))
             .or_else(|| Catalog::eigenlayer().name(topic))
             .unwrap_or(UNKNOWN_EVENT)
     }
@@ -191,7 +227,7 @@ impl Decoder {
 
 /// Contracts of which only the mapped events are read, and nothing else is kept.
 const fn is_partly_read(contract: Contract) -> bool {
-    matches!(contract, Contract::Listed | Contract::EigenPod)
+    matches!(contract, Contract::Listed | Contract::EigenPod | Contract::Named)
 }
 
 /// How an event is read: by code, or by a manifest.

@@ -35,6 +35,8 @@ pub enum Contract {
     RewardsCoordinator,
     /// A contract that a manifest lists.
     Listed,
+    /// One that has a say in what is slashed: of it is read who can change it.
+    Named,
 }
 
 impl Contract {
@@ -50,6 +52,7 @@ impl Contract {
             Self::PermissionController => "PermissionController",
             Self::RewardsCoordinator => "RewardsCoordinator",
             Self::Listed => "listed contract",
+            Self::Named => "named contract",
         }
     }
 }

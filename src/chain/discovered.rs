@@ -4,6 +4,9 @@
 //! forgotten again. At a start they are learned from the store, before anything is asked.
 //! Few are of a manifest's kinds, and are asked about by address. Many are EigenPods: their events
 //! are asked for by topic once there is one, and here is known which emitters are pods.
+//! AVSs, slashers, their appointees and recipients of what is slashed are named by anybody, and may
+//! be anything: of them only the events of `governance` are asked for. What else an address is, it
+//! stays.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -30,6 +33,13 @@ pub(crate) enum Kind {
     Pod,
 }
 
+/// What was known of blocks that may be taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Forgotten {
+    announced: Vec<Announced>,
+    named: Vec<(Address, u64)>,
+}
+
 /// The announced contracts of one chain.
 #[derive(Debug, Default)]
 pub(crate) struct Discovered(RwLock<Known>);
@@ -41,6 +51,10 @@ struct Known {
     by_address: AddressMap<Announced>,
     /// The block of the first announcement of an EigenPod.
     first_pod: Option<u64>,
+    /// Who was given a say in what is slashed, and in which block first, in the order in which they
+    /// were learned.
+    named: AddressMap<u64>,
+    named_in_order: Vec<(Address, u64)>,
     /// No announcement lies above this block.
     newest: u64,
 }
@@ -71,17 +85,40 @@ impl Discovered {
         });
     }
 
+    /// Learns of an address that was given a say in what is slashed.
+    pub(crate) fn learn_named(&self, address: Address, since: u64) {
+        self.write(|known| {
+            let first = known.named.entry(address).or_insert(u64::MAX);
+            if *first > since {
+                *first = since;
+                known.named_in_order.push((address, since));
+                known.newest = known.newest.max(since);
+            }
+        });
+    }
+
     /// Forgets what was announced above a block, and says what that was.
-    pub(crate) fn forget_above(&self, number: u64) -> Vec<Announced> {
+    pub(crate) fn forget_above(&self, number: u64) -> Forgotten {
         self.write(|known| {
             if known.newest <= number {
-                return Vec::new();
+                return Forgotten::default();
             }
             known.newest = number;
             known.in_order.retain(|one| one.since <= number);
             known.first_pod = known.first_pod.filter(|since| *since <= number);
-            known.by_address.extract_if(|_, one| one.since > number).map(|(_, one)| one).collect()
+            known.named_in_order.retain(|(_, since)| *since <= number);
+            let announced = known.by_address.extract_if(|_, one| one.since > number);
+            Forgotten {
+                announced: announced.map(|(_, one)| one).collect(),
+                named: known.named.extract_if(|_, since| *since > number).collect(),
+            }
         })
+    }
+
+    /// Learns again what was forgotten.
+    pub(crate) fn remember(&self, forgotten: Forgotten) {
+        forgotten.announced.into_iter().for_each(|one| self.learn(one));
+        forgotten.named.into_iter().for_each(|(address, since)| self.learn_named(address, since));
     }
 
     /// Forgets everything.
@@ -92,6 +129,19 @@ impl Discovered {
     /// What is known of a contract at a block.
     pub(crate) fn at(&self, address: &Address, block: u64) -> Option<Announced> {
         self.read(|known| known.by_address.get(address).copied().filter(|one| one.since <= block))
+    }
+
+    /// Whether an address has been given a say in what is slashed, up to a block.
+    pub(crate) fn is_named(&self, address: &Address, block: u64) -> bool {
+        self.read(|known| known.named.get(address).is_some_and(|since| *since <= block))
+    }
+
+    /// Those with a say learned after the first `count`, and how many there are now.
+    pub(crate) fn named_after(&self, count: usize) -> (Vec<(Address, u64)>, usize) {
+        self.read(|known| {
+            let new = known.named_in_order.get(count..).unwrap_or_default();
+            (new.to_vec(), known.named_in_order.len())
+        })
     }
 
     /// Whether there is an EigenPod at a block.

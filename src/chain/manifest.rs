@@ -13,6 +13,7 @@ use alloy::dyn_abi::{DynSolEvent, DynSolValue, Specifier as _};
 use alloy::json_abi;
 use alloy::primitives::map::AddressMap;
 use alloy::primitives::{Address, B256};
+use assay_domain::event::Governed;
 use assay_domain::{ChainId, Event, LrtId};
 use serde::Deserialize;
 
@@ -21,8 +22,9 @@ use super::scripted::Emission;
 use super::target::{Source, Target, Values};
 
 /// The manifests Assay knows.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("etherfi", include_str!("manifests/etherfi.toml")),
+    ("governance", include_str!("manifests/governance.toml")),
     ("kelp", include_str!("manifests/kelp.toml")),
     ("prices", include_str!("manifests/prices.toml")),
     ("puffer", include_str!("manifests/puffer.toml")),
@@ -71,6 +73,9 @@ struct File {
     name: String,
     chain_id: ChainId,
     token: Option<Address>,
+    /// Whether its contracts are the restaking platform's.
+    #[serde(default)]
+    is_platform: bool,
     contract: Vec<FileContract>,
     #[serde(default)]
     kind: Vec<FileKind>,
@@ -96,6 +101,7 @@ struct FileContract {
     /// The block of its creation; logs before are not its own.
     #[serde(default)]
     start_block: u64,
+    #[serde(default)]
     event: Vec<FileEvent>,
 }
 
@@ -144,7 +150,9 @@ pub struct ListedContract {
     pub address: Address,
     /// The block of its creation, or zero.
     pub start_block: u64,
-    /// The events that are read.
+    /// Why it is read when it is governed otherwise than before.
+    pub of: Governed,
+    /// The events that are read, beside those of [`Event::governed`].
     pub events: Vec<ListedEvent>,
 }
 
@@ -174,6 +182,11 @@ impl Manifest {
 
     fn of(file: &str, read: File) -> Result<Self, ManifestError> {
         let token = read.token.map(LrtId);
+        let of = match token {
+            Some(token) => Governed::Token(token),
+            None if read.is_platform => Governed::Platform,
+            None => Governed::Named,
+        };
         let events = |contract: &str, interface: Option<&str>, events: Vec<FileEvent>| {
             let event = |event: FileEvent| {
                 let abi = event.abi.clone();
@@ -188,6 +201,7 @@ impl Manifest {
             Ok(ListedContract {
                 address: contract.address,
                 start_block: contract.start_block,
+                of,
                 events: events(&contract.name, contract.interface.as_deref(), contract.event)?,
                 name: contract.name,
             })
@@ -350,7 +364,10 @@ impl Listed {
         let here = manifests.iter().filter(|manifest| manifest.chain_id == chain_id);
         for contract in here.flat_map(|manifest| &manifest.contracts) {
             match contracts.get_mut(&contract.address) {
-                Some(known) => known.events.extend(contract.events.iter().cloned()),
+                Some(known) => {
+                    known.of = known.of.min(contract.of);
+                    known.events.extend(contract.events.iter().cloned());
+                }
                 None => {
                     contracts.insert(contract.address, contract.clone());
                 }
@@ -370,6 +387,12 @@ impl Listed {
     pub(crate) fn event_of_kind(&self, kind: usize, topics: &[B256]) -> Option<&ListedEvent> {
         let topic = topics.first()?;
         self.kinds.get(kind)?.events.iter().find(|listed| listed.event.selector() == *topic)
+    }
+
+    /// Why a contract is read, if it is listed and created.
+    pub(crate) fn governed(&self, address: &Address, block: u64) -> Option<Governed> {
+        let contract = self.contracts.get(address).filter(|one| block >= one.start_block)?;
+        Some(contract.of)
     }
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Address> {

@@ -4,6 +4,7 @@
 //!
 //! Read in this order: `deployment` (who emits), `chain_log`, `abi`, `mapping`, `events` and
 //! `decode` (what it means), `manifest`, `target` and `discovered` (contracts beside EigenLayer's),
+//! `governance` (who can change them),
 //! `catalog` (the names of everything else); `import` (files); `probe` (what a node can do);
 //! `source` with `rpc_source` and `scripted`, `beacon` (whom to ask), `window`, `range`, `backfill` and
 //! `ingest` (the loop), `sink` (where it goes).
@@ -18,6 +19,7 @@ pub mod deployment;
 mod discovered;
 pub mod endpoint;
 mod events;
+mod governance;
 pub mod import;
 pub mod ingest;
 pub mod manifest;

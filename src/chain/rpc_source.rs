@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::chain_log::{ChainLog, HeaderJson, Quantity};
 use super::endpoint::Endpoint;
+use super::governance;
 use super::rpc_error::CallError;
 use super::source::{Heads, Limit, LogFilter, LogSource, Patience, SourceError};
 use super::transport::{Call, Transport};
@@ -134,28 +135,35 @@ impl RpcSource {
         receipts.ok_or_else(|| self.inconsistent(format!("it has no receipts of block {block}")))
     }
 
-    /// The logs of some blocks. `eth_getLogs` knows no "or" between addresses and topics: two
-    /// questions, asked together.
+    /// The logs of some blocks. `eth_getLogs` knows no "or" between addresses and topics: up to
+    /// three questions, asked together.
     async fn filtered(
         &self,
         filter: &LogFilter,
         blocks: &Value,
         range: Option<(u64, u64)>,
     ) -> Result<Vec<ChainLog>, SourceError> {
-        let asked = |key: &'static str, wanted: Option<Value>| async move {
-            let Some(wanted) = wanted else { return Ok(Vec::new()) };
+        let asked = |is_wanted: bool, wanted: Value| async move {
+            if !is_wanted {
+                return Ok(Vec::new());
+            }
             let mut question = blocks.clone();
-            if let Some(fields) = question.as_object_mut() {
-                fields.insert(key.to_owned(), wanted);
+            if let (Some(question), Value::Object(wanted)) = (question.as_object_mut(), wanted) {
+                question.extend(wanted);
             }
             self.call(&Call { method: "eth_getLogs", params: json!([question]), range }).await
         };
-        let (addresses, topics) = (&filter.addresses, &filter.topics);
-        let addresses = (!addresses.is_empty()).then(|| json!(&**addresses));
-        let topics = (!topics.is_empty()).then(|| json!([&**topics]));
-        let (mut logs, by_topic): (Vec<ChainLog>, Vec<ChainLog>) =
-            futures_util::try_join!(asked("address", addresses), asked("topics", topics))?;
+        let LogFilter { addresses, topics, named } = filter;
+        let (mut logs, by_topic, of_named): (Vec<ChainLog>, Vec<ChainLog>, Vec<ChainLog>) = futures_util::try_join!(
+            asked(!addresses.is_empty(), json!({ "address": **addresses })),
+            asked(!topics.is_empty(), json!({ "topics": [**topics] })),
+            asked(
+                !named.is_empty(),
+                json!({ "address": **named, "topics": [governance::topics()] })
+            ),
+        )?;
         logs.extend(by_topic);
+        logs.extend(of_named);
         Ok(logs)
     }
 

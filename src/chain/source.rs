@@ -11,6 +11,7 @@ use alloy::primitives::{Address, B256, Bloom, BloomInput};
 use assay_domain::{BlockRef, ChainId};
 
 use super::chain_log::ChainLog;
+use super::governance;
 use super::receipts::Unproven;
 use crate::event_store::Header;
 
@@ -26,13 +27,16 @@ pub struct Heads {
 }
 
 /// Which logs are asked for: all of some contracts, and some events whoever emits them. A chain has
-/// more EigenPods than an address list can hold.
+/// more EigenPods than an address list can hold. Of contracts that strangers name, which may be the
+/// busiest of the chain, only the events of governance are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct LogFilter {
     /// Contracts whose logs are wanted.
     pub addresses: Arc<[Address]>,
     /// First topics that are wanted of anybody.
     pub topics: Arc<[B256]>,
+    /// Contracts of which it is wanted who can change them.
+    pub named: Arc<[Address]>,
 }
 
 impl LogFilter {
@@ -43,19 +47,25 @@ impl LogFilter {
 
     /// Whether a log of this emitter with this first topic is asked for.
     pub fn wants(&self, emitter: &Address, topic: Option<&B256>) -> bool {
-        self.addresses.contains(emitter) || topic.is_some_and(|topic| self.topics.contains(topic))
+        let is_one_of = |topics: &[B256]| topic.is_some_and(|topic| topics.contains(topic));
+        self.addresses.contains(emitter)
+            || is_one_of(&self.topics)
+            || is_one_of(governance::topics()) && self.named.contains(emitter)
     }
 
     /// Whether a block with this bloom may hold a log that is asked for.
     pub fn may_be_in(&self, bloom: &Bloom) -> bool {
         let is_in = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
-        self.addresses.iter().any(|address| is_in(address.as_slice()))
-            || self.topics.iter().any(|topic| is_in(topic.as_slice()))
+        let emits = |address: &Address| is_in(address.as_slice());
+        let has = |topic: &B256| is_in(topic.as_slice());
+        self.addresses.iter().any(emits)
+            || self.topics.iter().any(has)
+            || self.named.iter().any(emits) && governance::topics().iter().any(has)
     }
 
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty() && self.topics.is_empty()
+        self.addresses.is_empty() && self.topics.is_empty() && self.named.is_empty()
     }
 }
 

@@ -6,9 +6,9 @@
 //! Numbers: 1 to 29 DelegationManager, 30 to 59 AllocationManager, 60 to 69 StrategyManager,
 //! 70 to 89 EigenPodManager, 90 to 94 AVSDirectory, 95 to 98 PermissionController,
 //! 100 to 129 liquid restaking tokens and prices, 130 to 149 Symbiotic, 150 to 159 the beacon
-//! chain, 160 to 169 RewardsCoordinator, 170 to 179 EigenPods, 190 to 199 kept as they came, 200
-//! and up Assay's own, of which 205 to 219 signed messages, and 230 to 239 what was read beside the
-//! log.
+//! chain, 160 to 169 RewardsCoordinator, 170 to 179 EigenPods, 180 to 189 who can change a contract,
+//! 190 to 199 kept as they came, 200 and up Assay's own, of which 205 to 219 signed messages, and 230
+//! to 239 what was read beside the log.
 //! An event of a liquid restaking token says the same of every protocol; which contract's log says
 //! it is in `src/chain/manifests`. `asset: None` is native ether.
 
@@ -28,6 +28,9 @@ pub const OWN_EVENTS_FROM: u8 = 200;
 
 /// The numbers of signed messages: our own, and part of the canonical log.
 pub const SIGNED_MESSAGES: std::ops::RangeInclusive<u8> = 205..=219;
+
+/// Selector of `AllocationManager.slashOperator(address,(address,uint32,address[],uint256[],string))`.
+pub const SLASH_OPERATOR: [u8; 4] = [0x36, 0x35, 0x20, 0x57];
 
 /// One thing that happened. Amounts are in the contracts' own units: shares in wei of the
 /// strategy, magnitudes and wads in 1e-18.
@@ -788,6 +791,74 @@ pub enum Event {
         target: B256,
     } = 176,
 
+    /// A proxy or a beacon has other code: EIP-1967's `Upgraded`, a Safe's `ChangedMasterCopy`.
+    ContractUpgraded {
+        /// Why the contract is read.
+        of: Governed,
+        /// The proxy.
+        contract: Address,
+        /// Where its code is now.
+        implementation: Address,
+    } = 180,
+    /// `TimelockController.MinDelayChange`, Compound's `NewDelay`.
+    TimelockDelayChanged {
+        /// Why the timelock is read.
+        of: Governed,
+        /// The timelock.
+        timelock: Address,
+        /// Seconds before, where the event says.
+        old_delay: Option<U256>,
+        /// Seconds between what is scheduled and its execution.
+        new_delay: U256,
+    } = 181,
+    /// `Safe.AddedOwner`.
+    SafeOwnerAdded {
+        /// Why the Safe is read.
+        of: Governed,
+        /// The Safe.
+        safe: Address,
+        /// Whose signature counts now.
+        owner: Address,
+    } = 182,
+    /// `Safe.RemovedOwner`.
+    SafeOwnerRemoved {
+        /// Why the Safe is read.
+        of: Governed,
+        /// The Safe.
+        safe: Address,
+        /// Whose signature counts no more.
+        owner: Address,
+    } = 183,
+    /// `Safe.ChangedThreshold`.
+    SafeThresholdChanged {
+        /// Why the Safe is read.
+        of: Governed,
+        /// The Safe.
+        safe: Address,
+        /// Signatures that it takes.
+        threshold: U256,
+    } = 184,
+    /// Somebody else may change a contract: EIP-1967's `AdminChanged`, `OwnershipTransferred`.
+    ContractAdminChanged {
+        /// Why the contract is read.
+        of: Governed,
+        /// The contract.
+        contract: Address,
+        /// Who could until now; zero where the contract is new.
+        previous: Address,
+        /// Who can.
+        admin: Address,
+    } = 185,
+    /// `Safe.EnabledModule`: a contract that acts for the Safe without its owners' signatures.
+    SafeModuleEnabled {
+        /// Why the Safe is read.
+        of: Governed,
+        /// The Safe.
+        safe: Address,
+        /// The module.
+        module: Address,
+    } = 186,
+
     /// A chain log that moves no rating, or whose topic nobody knows: kept byte for byte.
     Unmapped {
         /// Its topics.
@@ -901,6 +972,21 @@ pub enum SymbioticEntity {
     Network = 3,
     /// Runs networks' services.
     Operator = 4,
+}
+
+/// Why a contract is read whose code or whose keepers changed.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Governed {
+    /// It is the restaking platform's own, or governs it.
+    Platform = 0,
+    /// It is a liquid restaking token's.
+    Token(LrtId) = 1,
+    /// Another contract names it: an AVS, a slasher, a recipient of what is slashed.
+    Named = 2,
 }
 
 /// Who earns a reward that names nobody.
@@ -1143,6 +1229,35 @@ impl Event {
         }
     }
 
+    /// The address that the event gives a say in what is slashed, or who gets it.
+    pub fn empowered(&self) -> Option<Address> {
+        match self {
+            Self::OperatorSetCreated { operator_set } => Some(operator_set.avs.0),
+            Self::RedistributionAddressSet { redistribution_recipient, .. } => {
+                Some(*redistribution_recipient)
+            }
+            Self::SlasherUpdated { slasher, .. } | Self::SlasherMigrated { slasher, .. } => {
+                Some(*slasher)
+            }
+            Self::AppointeeSet { appointee, selector: SLASH_OPERATOR, .. } => Some(*appointee),
+            _ => None,
+        }
+    }
+
+    /// The contract that can be changed otherwise than before, and why it is read.
+    pub const fn governed(&self) -> Option<(Governed, Address)> {
+        match self {
+            Self::ContractUpgraded { of, contract, .. }
+            | Self::ContractAdminChanged { of, contract, .. } => Some((*of, *contract)),
+            Self::TimelockDelayChanged { of, timelock, .. } => Some((*of, *timelock)),
+            Self::SafeOwnerAdded { of, safe, .. }
+            | Self::SafeOwnerRemoved { of, safe, .. }
+            | Self::SafeThresholdChanged { of, safe, .. }
+            | Self::SafeModuleEnabled { of, safe, .. } => Some((*of, *safe)),
+            _ => None,
+        }
+    }
+
     /// The liquid restaking token the event is about.
     pub const fn lrt(&self) -> Option<LrtId> {
         match self {
@@ -1182,7 +1297,7 @@ impl Event {
             Self::AllocationDelaySet { delay_blocks, .. } => {
                 u64::from(*delay_blocks) < crate::state::operator_set::DEALLOCATION_DELAY_BLOCKS
             }
-            _ => false,
+            _ => self.governed().is_some(),
         }
     }
 }

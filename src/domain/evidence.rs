@@ -155,10 +155,14 @@ impl<'a> Evidence<'a> {
             if slasher.is_some_and(|slasher| slasher != *about) {
                 continue;
             }
-            let found = self.authority_of(*kind);
+            let governance = &self.chain.governance;
+            let found = self.authority_of(governance.worse(*kind, *about));
             if current.is_verified {
                 level = Some(level.map_or(current.level, |level| level.min(current.level)));
-                bounds.push(code_hash.and(*max_slash));
+                // A bound of code that was replaced since is none.
+                let upgraded_at = governance.control(*about).and_then(|seen| seen.upgraded_at);
+                let is_that_code = upgraded_at.is_none_or(|at| at <= current.observed_at);
+                bounds.push(code_hash.and(*max_slash).filter(|_| is_that_code));
                 worst = Some(worst.map_or(found, |worst: SlasherAuthority| worst.max(found)));
             } else if let Some(known) = worst {
                 worst = Some(known.max(found));

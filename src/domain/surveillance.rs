@@ -240,6 +240,8 @@ pub enum WatchTrigger {
     ValueGuard,
     /// Validators of a rated operator were slashed.
     ValidatorsSlashed,
+    /// It takes fewer, others or less time to change a contract that holds slashing power.
+    ControlWeakened,
 }
 
 /// A watch with negative implications.

@@ -13,9 +13,9 @@ use super::error::AppendError;
 use super::ingest;
 use super::read::ReadError;
 
-/// The kinds of events that make a contract known: `PodDeployed` and `SymbioticEntityAdded`. They
-/// have an index of their own.
-const ANNOUNCEMENTS: &str = "kind IN (70, 130)";
+/// The kinds of events that make a contract known: `PodDeployed` and `SymbioticEntityAdded`, and
+/// those of `Event::empowered`. They have an index of their own.
+const ANNOUNCEMENTS: &str = "kind IN (35, 40, 41, 42, 70, 95, 130)";
 
 /// The event store in a Postgres database.
 #[derive(Debug, Clone)]

@@ -76,6 +76,7 @@ impl ReadModel {
                     write_slash(&mut self.tables.slashing_events, fact, chain, slash, place);
                 }
             }
+            event if event.governed().is_some() => self.write_governance(fact, chain, position),
             _ => self.write_pods(fact, chain, position),
         }
     }

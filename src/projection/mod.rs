@@ -7,6 +7,7 @@ mod attestations;
 mod copy;
 mod facts;
 pub mod feed;
+mod governance;
 mod lrt;
 mod pods;
 pub mod provisional;
@@ -66,6 +67,7 @@ struct Tables {
     pod_delegations: TableRows,
     validators: TableRows,
     validator_slashings: TableRows,
+    governance_changes: TableRows,
 }
 
 impl Tables {
@@ -131,10 +133,11 @@ impl Tables {
             pod_delegations: TableRows::new("pod_delegations", pods::DELEGATION_COLUMNS),
             validators: TableRows::new("validators", pods::VALIDATOR_COLUMNS),
             validator_slashings: TableRows::new("validator_slashings", pods::SLASHING_COLUMNS),
+            governance_changes: TableRows::new("governance_changes", governance::COLUMNS),
         }
     }
 
-    fn all(&mut self) -> [&mut TableRows; 22] {
+    fn all(&mut self) -> [&mut TableRows; 23] {
         [
             &mut self.blocks,
             &mut self.entities,
@@ -158,13 +161,14 @@ impl Tables {
             &mut self.pod_delegations,
             &mut self.validators,
             &mut self.validator_slashings,
+            &mut self.governance_changes,
         ]
     }
 }
 
 impl ReadModel {
     /// Every table that is written here.
-    pub const TABLES: [&'static str; 22] = [
+    pub const TABLES: [&'static str; 23] = [
         "blocks",
         "entities",
         "assessments",
@@ -187,6 +191,7 @@ impl ReadModel {
         "pod_delegations",
         "validators",
         "validator_slashings",
+        "governance_changes",
     ];
 
     /// A read model that holds everything up to canonical position `written_to`.

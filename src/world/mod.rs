@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use alloy::dyn_abi::DynSolValue;
 use alloy::primitives::{Address, B256, U256, keccak256};
+use assay_domain::event::Governed;
 use assay_domain::text::UntrustedText;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, StrategyId};
 
@@ -39,6 +40,10 @@ const DAY_BLOCKS: u64 = 7_200;
 
 /// Days of the story.
 pub const DAYS: u64 = 365;
+
+/// Days on which a slasher's code changes, and a Safe takes fewer signatures.
+const UPGRADE_DAY: u64 = 354;
+const THRESHOLD_DAY: u64 = 358;
 
 /// Blocks into a day at which everyday things happen, and slashes.
 const MORNING: u64 = 40;
@@ -347,6 +352,16 @@ impl World {
             // see its rate fall.
             lrt::LOSS_DAY => self.slash(3, 4, 0, 60, "two reports for round 88213 (DEMO)"),
             lrt::RELEASED_DAY => self.release(2),
+            // Tidewater replaces the code that slashes for it; Kestrel DA's council of nine needs
+            // three signatures and no more five.
+            UPGRADE_DAY => {
+                let (contract, implementation) = (address("slasher", 2), address("code", 2));
+                self.say(Event::ContractUpgraded { of: Governed::Named, contract, implementation });
+            }
+            THRESHOLD_DAY => {
+                let (safe, threshold) = (address("slasher", 3), U256::from(3));
+                self.say(Event::SafeThresholdChanged { of: Governed::Named, safe, threshold });
+            }
             // Heron gives up its notice.
             345 => {
                 let effect_block = u32::try_from(self.block.number).unwrap_or(u32::MAX);

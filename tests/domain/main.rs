@@ -1,6 +1,7 @@
 //! Tests of the functional core.
 
 mod frontier;
+mod governance;
 mod loss_input;
 mod loss_properties;
 mod model_attribution;

@@ -240,7 +240,9 @@ async fn without_pods_a_range_costs_one_question() {
 }
 
 const CHAIN_ID: u64 = 31_337;
-const MANAGER: Address = address!("00000000000000000000000000000000000e1600");
+pub(crate) const MANAGER: Address = address!("00000000000000000000000000000000000e1600");
+
+pub(crate) const ALLOCATIONS: Address = address!("00000000000000000000000000000000000e1601");
 
 /// Code that emits its call data as a log: `count` topics, then data.
 fn emitter(count: u8) -> Bytes {
@@ -256,7 +258,7 @@ fn emitter(count: u8) -> Bytes {
 }
 
 /// Lets contracts on a real chain emit these, in one block.
-async fn emit(node: &RootProvider, emissions: Vec<Emission>) {
+pub(crate) async fn emit(node: &RootProvider, emissions: Vec<Emission>) {
     let call = async |method: &'static str, params: Value| -> Value {
         node.raw_request(method.into(), params).await.unwrap()
     };
@@ -276,10 +278,11 @@ async fn emit(node: &RootProvider, emissions: Vec<Emission>) {
 }
 
 /// Ingests what a real node has, every block proven by its receipts.
-async fn follow(anvil: &Anvil, store: &EventStore) {
+pub(crate) async fn follow(anvil: &Anvil, store: &EventStore) {
     let deployment = format!(
         "[[deployment]]\nname = \"local\"\nchain_id = {CHAIN_ID}\nstart_block = 0\n\
-         eigen_pod_manager = \"{MANAGER}\"\n"
+         eigen_pod_manager = \"{MANAGER}\"\n\
+         allocation_manager = \"{ALLOCATIONS}\"\n"
     );
     let deployments = parse_deployments(&deployment).unwrap();
     let decoder = Decoder::new(Contracts::new(CHAIN_ID, &deployments).unwrap());

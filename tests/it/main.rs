@@ -24,6 +24,7 @@ mod documents;
 mod exit;
 mod first_loss;
 mod fuzz;
+mod governance;
 mod graphql;
 mod ledger;
 mod lrt;

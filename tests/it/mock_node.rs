@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use alloy::primitives::{Address, B256};
 use assay::chain::{ChainLog, LogFilter, LogSource as _, ScriptedSource};
 use assay::event_store::Header;
 use axum::Router;
@@ -246,10 +247,7 @@ async fn header(node: &Shared, tag: &str) -> Result<Value, (i64, String)> {
 }
 
 async fn logs(node: &Shared, filter: &Value) -> Result<Value, (i64, String)> {
-    let wanted = LogFilter {
-        addresses: listed(&filter["address"]).into(),
-        topics: listed(&filter["topics"][0]).into(),
-    };
+    let wanted = asked(listed(&filter["address"]), listed(&filter["topics"][0]));
     let logs = if let Some(hash) = filter["blockHash"].as_str() {
         let logs = node.chain.logs_of_block(wanted, hash.parse().unwrap()).await;
         logs.map_err(|_| (-32000, "unknown block".to_owned()))?
@@ -267,6 +265,14 @@ async fn logs(node: &Shared, filter: &Value) -> Result<Value, (i64, String)> {
         logs
     };
     Ok(logs.iter().map(|log| node.habits.log(log)).collect())
+}
+
+/// What is asked for: contracts with topics are those of which it is asked who can change them.
+fn asked(addresses: Vec<Address>, topics: Vec<B256>) -> LogFilter {
+    if addresses.is_empty() || topics.is_empty() {
+        return LogFilter { topics: topics.into(), ..LogFilter::of(addresses) };
+    }
+    LogFilter { named: addresses.into(), ..LogFilter::default() }
 }
 
 /// The items of a list that may be missing.

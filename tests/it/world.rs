@@ -9,6 +9,7 @@ use assay_domain::attestation::Message;
 use assay_graphql::Backend;
 use serde_json::{Value, json};
 
+use crate::commands::{local, told};
 use crate::dashboard::rated_world;
 use crate::support::{self, TestDatabase};
 use crate::what_if::simulator;
@@ -83,6 +84,7 @@ async fn the_made_up_world_has_something_for_every_page() {
     stake_earns_and_the_frontier_bends(&database).await;
     what_is_signed_is_there(&database, world::head(&facts).timestamp).await;
     a_slash_was_taken_back(&database).await;
+    slashers_are_easier_to_change(&database).await;
 
     // Told again to another log, it is the same to the last bit.
     let (_other, mut again, _) = rated_world().await;
@@ -253,6 +255,32 @@ async fn what_is_signed_is_there(database: &TestDatabase, now: u64) {
     }
     assert_eq!((signers, expired, revoked.len()), (2, 1, 1));
     assert!(revoked.is_subset(&standing) && standing.len() >= 8, "{}", standing.len());
+}
+
+/// Code that was replaced and a threshold that fell: both sets are on watch to the end.
+async fn slashers_are_easier_to_change(database: &TestDatabase) {
+    let query = "{ governanceChanges { nodes { kind opensWatch
+        subjects { __typename slug rating { isWatchNegative } } } } }";
+    let data = ask(database, query).await;
+    let changes = list(&data["governanceChanges"]);
+    let kinds: Vec<_> = changes.iter().map(|change| &change["kind"]).collect();
+    assert_eq!(kinds, ["THRESHOLD_CHANGED", "UPGRADED"]);
+    for change in changes {
+        assert_eq!(change["opensWatch"], true);
+        let subjects = change["subjects"].as_array().unwrap();
+        assert!(subjects.len() >= 2, "a set and its AVS: {change}");
+        assert!(subjects.iter().all(|one| one["rating"]["isWatchNegative"] == true), "{change}");
+    }
+    let slug = changes[1]["subjects"].as_array().unwrap().iter();
+    let slug = slug.map(|one| &one["slug"]).find_map(|slug| slug.as_str()).unwrap().to_owned();
+    let url = database.url.clone();
+    let told = tokio::task::spawn_blocking(move || told(&local(&url, &["show", &slug])));
+    let (out, err, code) = told.await.unwrap();
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("control       The code of 0x") && out.contains("is now that at"),
+        "{out}"
+    );
 }
 
 async fn a_slash_was_taken_back(database: &TestDatabase) {

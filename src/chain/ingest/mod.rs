@@ -70,6 +70,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
         let filter = LogFilter {
             addresses: decoder.contracts().addresses().into(),
             topics: decoder.pod_topics().into(),
+            named: Arc::default(),
         };
         let size = RangeSize::new(
             options.range_blocks_first,
@@ -190,7 +191,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
                 let followed = self.follow(&heads, finalized, revert, next).await;
                 if followed.is_err() {
                     decoder.discovered().forget_above(next.saturating_sub(1));
-                    taken_back.into_iter().for_each(|one| decoder.discovered().learn(one));
+                    decoder.discovered().remember(taken_back);
                 }
                 followed
             }

@@ -30,7 +30,7 @@ pub(crate) async fn run(database: &DatabaseArgs, args: ShowArgs) -> anyhow::Resu
     let reading = args.read.open(database).await?;
     let found = reading.source.find(&args.slug, &reading.as_of).await?;
     let answer = reading.ask(DOCUMENT, json!({ "slug": found.slug })).await?;
-    reading.show(&answer, |data| Shown::Text(card(&data["entity"])));
+    reading.show(&answer, |data| Shown::Text(card(&data["entity"], &data["governanceChanges"])));
     Ok(())
 }
 
@@ -92,7 +92,7 @@ pub(super) fn rating_line(rating: &Value) -> String {
     line
 }
 
-fn card(entity: &Value) -> String {
+fn card(entity: &Value, governance: &Value) -> String {
     let mut card = Card::default();
     let rating = &entity["rating"];
     card.text(heading(entity));
@@ -132,6 +132,11 @@ fn card(entity: &Value) -> String {
                 text(&published["txHash"])
             ),
         );
+    }
+    if let Some(change) = governance["nodes"].get(0) {
+        let at = &change["block"];
+        let summary = text(&change["summary"]);
+        card.line("control", format!("{summary} (block {}, {})", block(at), time(at)));
     }
     for warning in rating["rationale"]["warnings"].as_array().into_iter().flatten() {
         card.line("warning", text(warning));

@@ -6,6 +6,7 @@
 
 pub mod allocation;
 pub mod experience;
+pub mod governance;
 pub mod lrt;
 pub mod operator;
 pub mod operator_set;
@@ -88,6 +89,8 @@ pub struct ChainState {
     pub registry: registry::Registry,
     /// Rewards, and the stake that earned them.
     pub rewards: rewards::Rewards,
+    /// Who can change the contracts that hold slashing power.
+    pub governance: governance::Governance,
     /// Whether any membership of an operator in a set is in the log.
     pub has_memberships: bool,
     /// Whether any strategy of a set is in the log.
@@ -222,7 +225,8 @@ impl ChainState {
         }
     }
 
-    /// The AllocationManager's events; all others leave the state as it is.
+    /// The AllocationManager's events, and who can change a contract; all others leave the state as
+    /// it is.
     fn apply_allocation_manager(&mut self, fact: &Fact, at: u64) {
         match &fact.event {
             Event::AllocationDelaySet { operator, delay_blocks, effect_block } => {
@@ -281,7 +285,7 @@ impl ChainState {
             Event::SlasherMigrated { operator_set, slasher } => {
                 self.operator_set(*operator_set, fact).slasher.update(at, *slasher, at);
             }
-            _ => {}
+            _ => self.governance.apply(fact),
         }
     }
 

@@ -55,7 +55,9 @@ pub struct Current<'a> {
     pub level: VerificationLevel,
     /// Whether it may make a rating better: a third party's at least, and not about its own.
     pub is_verified: bool,
-    /// Days since it was observed.
+    /// When it was observed, seconds since the Unix epoch.
+    pub observed_at: u64,
+    /// Days since then.
     pub age_days: u64,
 }
 
@@ -237,6 +239,7 @@ impl Registry {
             claim,
             level: *level,
             is_verified,
+            observed_at: *observed_at,
             age_days: time.saturating_sub(*observed_at) / DAY_SECONDS,
         })
     }

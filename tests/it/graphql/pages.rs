@@ -47,6 +47,10 @@ fn lists() -> Vec<List> {
     add(root("operatorShares", "operatorAddress strategy", ""), "/operatorShares", "");
     add(root("publications", "id", ""), "/publications", "id");
     add(root("attestations", "digest", ""), "/attestations", "digest");
+    let changes = "/governanceChanges";
+    add(root("governanceChanges", "position", ""), changes, "position");
+    let of_set = format!("entity: \"{}\"", operator_set());
+    add(root("governanceChanges", "position", &of_set), changes, "position");
     add(below(op(), "attestations", "digest", "Operator"), "/entity/attestations", "digest");
     add(below(op(), "ratingHistory", "id", "Operator"), "/entity/ratingHistory", "id");
     add(below(op(), "ratingActions", "id", "Operator"), "/entity/ratingActions", "id");

@@ -13,8 +13,8 @@ use assay_domain::attestation::{
 };
 use assay_domain::decimal::Ppt;
 use assay_domain::event::{
-    PodValidator, RatingAction, RatingActionKind, RewardedService, RewardsRule, RewardsSubmission,
-    SymbioticEntity, Withdrawal,
+    Governed, PodValidator, RatingAction, RatingActionKind, RewardedService, RewardsRule,
+    RewardsSubmission, SymbioticEntity, Withdrawal,
 };
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::operator_set::RecipientKind;
@@ -156,6 +156,7 @@ fn examples() -> Vec<Event> {
     events.extend(beacon());
     events.extend(rewards());
     events.extend(pods());
+    events.extend(governance());
     events.extend(our_own());
     events.sort_by_key(|event| event.to_canonical_bytes()[0]);
     events
@@ -342,6 +343,31 @@ fn liquid() -> Vec<Event> {
         Event::LrtNavGuardSet { token, limit: v.amount() },
         Event::LrtRedemptionsPaused { token, is_paused: true },
         Event::PriceUpdated { asset: v.address(), price: v.amount() },
+    ]
+}
+
+fn governance() -> Vec<Event> {
+    let v = &mut Values(180);
+    let (of, safe) = (Governed::Named, v.address());
+    let contract = v.address();
+    vec![
+        Event::ContractUpgraded { of: Governed::Platform, contract, implementation: v.address() },
+        Event::TimelockDelayChanged {
+            of,
+            timelock: v.address(),
+            old_delay: Some(v.amount()),
+            new_delay: v.amount(),
+        },
+        Event::SafeOwnerAdded { of, safe, owner: v.address() },
+        Event::SafeOwnerRemoved { of, safe, owner: v.address() },
+        Event::SafeThresholdChanged { of, safe, threshold: v.amount() },
+        Event::ContractAdminChanged {
+            of: Governed::Token(LrtId(v.address())),
+            contract,
+            previous: v.address(),
+            admin: v.address(),
+        },
+        Event::SafeModuleEnabled { of, safe, module: v.address() },
     ]
 }
 

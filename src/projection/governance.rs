@@ -1,0 +1,58 @@
+//! Rows of who can change the contracts that hold slashing power.
+
+use assay_domain::event::{Event, Governed};
+use assay_domain::state::ChainState;
+use assay_domain::{Fact, RatedEntity};
+
+use super::{ReadModel, row_id};
+
+pub(super) const COLUMNS: &str = "position, chain_id, block_number, block_time, tx_hash, contract, \
+     kind, party, value, opens_watch, subjects";
+
+impl ReadModel {
+    /// Writes down a change of a contract's control. `chain` is the state after it.
+    pub(super) fn write_governance(&mut self, fact: &Fact, chain: &ChainState, position: u64) {
+        let Some((of, contract)) = fact.event.governed() else { return };
+        let (party, value) = match &fact.event {
+            Event::ContractUpgraded { implementation, .. } => (Some(*implementation), None),
+            Event::ContractAdminChanged { admin, .. } => (Some(*admin), None),
+            Event::SafeOwnerAdded { owner, .. } | Event::SafeOwnerRemoved { owner, .. } => {
+                (Some(*owner), None)
+            }
+            Event::SafeModuleEnabled { module, .. } => (Some(*module), None),
+            Event::TimelockDelayChanged { new_delay, .. } => (None, Some(*new_delay)),
+            Event::SafeThresholdChanged { threshold, .. } => (None, Some(*threshold)),
+            _ => (None, None),
+        };
+        let concern = chain.concern_of(&fact.event);
+        let sets: Vec<_> = chain.sets_under(contract, fact.block.number).collect();
+        let mut subjects: Vec<_> = sets
+            .iter()
+            .flat_map(|set| {
+                let avs = RatedEntity::avs(fact.chain_id, set.avs);
+                [RatedEntity::operator_set(fact.chain_id, *set), avs]
+            })
+            .collect();
+        if let Governed::Token(token) = of {
+            subjects.push(RatedEntity::lrt(fact.chain_id, token));
+        }
+        let tokens = concern.iter().flat_map(|(_, tokens)| tokens);
+        subjects.extend(tokens.map(|token| RatedEntity::lrt(fact.chain_id, *token)));
+        subjects.sort_unstable();
+        subjects.dedup();
+        self.tables
+            .governance_changes
+            .integer(position)
+            .integer(fact.chain_id)
+            .integer(fact.block.number)
+            .integer(fact.block.timestamp)
+            .bytes(fact.tx_hash.as_slice())
+            .bytes(contract.as_slice())
+            .integer(fact.event.tag())
+            .optional(party, |row, who| row.bytes(who.as_slice()))
+            .optional(value, |row, value| row.number(value))
+            .boolean(concern.is_some() && !subjects.is_empty())
+            .array(subjects.iter().map(|entity| row_id(entity).to_string()))
+            .end();
+    }
+}
