@@ -249,7 +249,7 @@ fn messages(river: Option<LrtId>, heath: Option<LrtId>) -> Result<Vec<Said>, Pla
         is_automatic: true,
     });
     let traded =
-        heath.map(|token| Claim::DexDepth { token, cost: Ppt(4_500_000_000), wei: ether(900) });
+        heath.map(|token| Claim::DexDepth { token, cost: Ppt(12_000_000_000), wei: ether(900) });
     let looped = heath.map(|token| Claim::LendingExposure {
         token,
         looped: Ppt(140_000_000_000),

@@ -220,7 +220,8 @@ async fn one_token_has_a_market(database: &TestDatabase) {
         sold += 1;
         let legs = [&liquidity["daysGrade"], &liquidity["sale"]["grade"]];
         let worst = legs.into_iter().filter_map(Value::as_i64).max();
-        assert_eq!((liquidity["grade"].as_i64(), legs[1]), (worst, &json!(3)));
+        assert_eq!((liquidity["grade"].as_i64(), legs[1]), (worst, &json!(4)));
+        assert_ne!(legs[0], legs[1], "the sale is the worse of both");
         assert_eq!(liquidity["sale"]["level"], "SIGNED_THIRD_PARTY");
         assert!(wei(&backing["redeemedBeforePpt"]) < U256::from(200_000_000_000_u64), "{lrt}");
         let lending = &backing["lending"];
@@ -228,7 +229,7 @@ async fn one_token_has_a_market(database: &TestDatabase) {
             (&lending["loopedPpt"], &lending["addedPpt"]),
             (&json!("140000000000"), &json!("140000000000"))
         );
-        assert!(told.contains("to sell 1 % costs 0.45 % (L3), as a third party attests"), "{told}");
+        assert!(told.contains("to sell 1 % costs 1.2 % (L4), as a third party attests"), "{told}");
         assert!(told.contains("14 % stands behind loans"), "{told}");
     }
     assert_eq!(sold, 1);
