@@ -138,6 +138,7 @@ impl fmt::Display for Server {
 pub struct Database {
     options: PgConnectOptions,
     server: Server,
+    major: u32,
 }
 
 impl fmt::Debug for Database {
@@ -157,13 +158,14 @@ pub async fn connect(url: &str) -> Result<Database, ConnectError> {
         // A statement is logged where it is handled, if it fails.
         .disable_statement_logging();
     let server = Server::of(&options);
-    let database = Database { options, server };
+    let mut database = Database { options, server, major: 0 };
     let connection = database.options.connect().await.map_err(|error| database.explain(&error))?;
     let version = connection.server_version_num().unwrap_or(0);
     if version < OLDEST_VERSION {
         let found = format!("{}", version / 10_000);
         return Err(ConnectError::TooOld { server: database.server, found });
     }
+    database.major = version / 10_000;
     // An error on saying goodbye changes nothing.
     let _closed = connection.close().await;
     Ok(database)
@@ -178,6 +180,10 @@ pub struct Examined {
     pub clock: i64,
     /// Versions of the migrations that are not applied.
     pub missing: Vec<i64>,
+    /// What the database takes on disk.
+    pub bytes: u64,
+    /// Connections of others to it.
+    pub others: u64,
 }
 
 /// 14.0: the oldest major version that its makers still mended when this was written.
@@ -190,6 +196,11 @@ impl Database {
     /// Where it is, for messages.
     pub const fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The server's major version.
+    pub const fn major(&self) -> u32 {
+        self.major
     }
 
     /// Another database on the same server, made if it is not there: this one's name with a suffix.
@@ -209,7 +220,7 @@ impl Database {
         }
         let _closed = connection.close().await;
         let options = self.options.clone().database(&name);
-        Ok(Self { server: Server::of(&options), options })
+        Ok(Self { server: Server::of(&options), options, major: self.major })
     }
 
     /// Applies the migrations that are missing.
@@ -225,14 +236,16 @@ impl Database {
     /// are not applied yet.
     pub async fn examine(&self) -> Result<Examined, ConnectError> {
         let mut connection = self.options.connect().await.map_err(|error| self.explain(&error))?;
-        let said: (String, i64, Option<String>) = sqlx::query_as(
+        let said: (String, i64, Option<String>, i64, i64) = sqlx::query_as(
             "SELECT current_setting('server_version'), extract(epoch FROM now())::bigint,
-                    to_regclass('_sqlx_migrations')::text",
+                    to_regclass('_sqlx_migrations')::text, pg_database_size(current_database()),
+                    (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                        AND pid <> pg_backend_pid() AND backend_type = 'client backend')",
         )
         .fetch_one(&mut connection)
         .await
         .map_err(|error| self.explain(&error))?;
-        let (version, clock, table) = said;
+        let (version, clock, table, bytes, others) = said;
         let applied: Vec<i64> = match table {
             None => Vec::new(),
             Some(_) => sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
@@ -243,7 +256,32 @@ impl Database {
         let _closed = connection.close().await;
         let missing = MIGRATIONS.iter().map(|one| one.version);
         let missing = missing.filter(|version| !applied.contains(version)).collect();
-        Ok(Examined { version, clock, missing })
+        let (bytes, others) = (bytes.cast_unsigned(), others.cast_unsigned());
+        Ok(Examined { version, clock, missing, bytes, others })
+    }
+
+    /// Drops all that the migrations made, with what is in it. The roles stay: other databases
+    /// of the server may use them.
+    pub async fn clear(&self) -> Result<(), sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        // One transaction: all of it or nothing.
+        connection
+            .execute(
+                "DROP SCHEMA IF EXISTS event_store, read_model, outbox CASCADE;
+                 DROP TABLE IF EXISTS _sqlx_migrations",
+            )
+            .await?;
+        connection.close().await
+    }
+
+    /// Gives the roles their rights again, in a schema that came without.
+    pub async fn grant(&self) -> Result<(), MigrateError> {
+        let mut connection = self.options.connect().await?;
+        for roles in MIGRATIONS.iter().filter(|one| one.description == "roles") {
+            connection.execute(AssertSqlSafe(roles.sql.as_str().to_owned())).await?;
+        }
+        connection.close().await?;
+        Ok(())
     }
 
     /// A pool whose every connection has the rights of `role` and no more.

@@ -24,7 +24,7 @@ use crate::event_store::{EventStore, Record, RecordError, Timeliness};
 const CONCURRENT_MAX: usize = 2;
 
 /// Over a store with the writer's rights.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Door {
     store: EventStore,
     places: Arc<Semaphore>,
@@ -32,8 +32,8 @@ pub struct Door {
 
 impl Door {
     /// The door to a store.
-    pub fn new(store: EventStore) -> Arc<Self> {
-        Arc::new(Self { store, places: Arc::new(Semaphore::new(CONCURRENT_MAX)) })
+    pub fn new(store: EventStore) -> Self {
+        Self { store, places: Arc::new(Semaphore::new(CONCURRENT_MAX)) }
     }
 
     async fn take(&self, document: &[u8]) -> Result<Record, (StatusCode, NotRecorded)> {
@@ -71,13 +71,9 @@ impl Door {
     }
 }
 
-/// What the mutation records with.
-#[derive(Debug)]
-pub struct ThroughDoor(pub Arc<Door>);
-
-impl assay_graphql::Recorder for ThroughDoor {
+impl assay_graphql::Recorder for Door {
     fn record(&self, document: String) -> BoxFuture<'static, Result<Recorded, NotRecorded>> {
-        let door = self.0.clone();
+        let door = self.clone();
         Box::pin(async move {
             let done = door.take(document.as_bytes()).await.map_err(|(_, refused)| refused)?;
             let Record { position, digest, counts_from } = done;
@@ -87,14 +83,14 @@ impl assay_graphql::Recorder for ThroughDoor {
 }
 
 /// The route.
-pub fn routes(door: Arc<Door>) -> Router {
+pub fn routes(door: Door) -> Router {
     Router::new()
         .route("/v1/attestations", post(take))
         .layer(DefaultBodyLimit::max(DOCUMENT_BYTES_MAX))
         .with_state(door)
 }
 
-async fn take(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn take(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media = content_type.and_then(|value| value.split(';').next()).map(str::trim);
     if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {

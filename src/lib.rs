@@ -22,6 +22,7 @@ pub mod observations;
 pub mod projection;
 pub mod rater;
 pub mod rating;
+pub mod replay;
 pub mod simulation;
 pub mod solver;
 pub mod verify;

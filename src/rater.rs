@@ -15,7 +15,7 @@ use assay_domain::canonical::CanonicalHead;
 use assay_domain::event::RatingAction;
 use assay_domain::methodology::Methodology;
 use assay_domain::rating::Rating;
-use assay_domain::rationale::rationale;
+use assay_domain::rationale::{exit_sentences, rationale};
 use assay_domain::state::ChainState;
 use assay_domain::word::Word;
 use assay_domain::{BlockRef, ChainId, Event, Fact, RatedEntity};
@@ -222,11 +222,22 @@ impl Rater {
         revision: u32,
         seqs: &BTreeMap<RatedEntity, u32>,
     ) -> Result<Live, RaterError> {
+        let (engine, log) = self.replay_to(end, seqs, || Writer::new(checkpoint)).await?;
+        Ok(Live { engine, log, revision })
+    }
+
+    /// Folds the log from nothing to a storage position, telling an observer.
+    pub(crate) async fn replay_to<O: Observer>(
+        &self,
+        end: u64,
+        seqs: &BTreeMap<RatedEntity, u32>,
+        observer: impl Fn() -> O,
+    ) -> Result<(Engine<O>, event_store::CanonicalHead), RaterError> {
         let finalized = self.store.finalized_at(end).await?;
         let messages = self.store.messages(0, end).await?;
         let start = || {
-            let writer = Writer::new(checkpoint);
-            let mut engine = Engine::new(self.methodology.clone(), finalized.clone(), seqs, writer);
+            let methodology = self.methodology.clone();
+            let mut engine = Engine::new(methodology, finalized.clone(), seqs, observer());
             engine.know(&self.known);
             for message in &messages {
                 engine.message(&message.fact);
@@ -238,7 +249,7 @@ impl Rater {
             .fold_canonical(Some(end), start, |engine, found| engine.fact(&found.fact, &found.hash))
             .await?;
         engine.finish()?;
-        Ok(Live { engine, log, revision })
+        Ok((engine, log))
     }
 
     /// Storage positions up to which the ratings before each restatement knew the log.
@@ -466,6 +477,7 @@ fn rationale_of(rating: &Rating, chain: &ChainState, methodology: &Methodology) 
     let told =
         rationale(rated.grade, &rated.attribution, &rated.uncertainty, &changes, methodology);
     rests_on.extend(told.limits);
+    rests_on.extend(rating.lrt.iter().flat_map(|lrt| exit_sentences(lrt)));
     json!({
         "summary": told.headline,
         "warnings": warnings,

@@ -321,13 +321,12 @@ fn solve(
         oracle_lag_loss: none,
         opt_in: None,
     };
-    let (question, step_bp) = book.question(&terms).map_err(|error| say(&error))?;
-    let problem = &question.problem;
+    let question = book.question(&terms).map_err(|error| say(&error))?;
     let ppt = |share: Ratio| Ppt(share.to_ppt().unwrap_or(0));
     // Where nothing is earned there is nothing to choose.
     let is_rewarded = question.rewards.iter().any(|reward| !reward.is_zero());
     let points = if is_rewarded {
-        solver::sweep(problem, question.points).map_err(|error| say(&error))?
+        solver::sweep(&question).map_err(|error| say(&error))?
     } else {
         Vec::new()
     };
@@ -335,19 +334,18 @@ fn solve(
         let earned = weights.iter().zip(&question.rewards).map(|(a, b)| a.times(*b));
         let earned = earned.collect::<Result<Vec<_>, _>>().and_then(ratio::sum);
         let earned = earned.map_err(|error| say(&error))?;
-        let risk = problem.tail_risk(weights).map_err(|error| say(&error))?;
+        let risk = question.tail_risk(weights).map_err(|error| say(&error))?;
         Ok::<_, String>((ppt(earned), ppt(risk)))
     });
     let count = book.positions.len();
     Ok(FoundFrontier {
         window: book.window.map(|window| (window.days, window.from, window.to)),
-        step_bp,
         points: points
             .into_iter()
             .map(|point| FoundPoint {
                 reward: ppt(point.verified.reward),
-                risk: ppt(point.verified.risk),
-                gap: ppt(point.verified.gap),
+                risk: ppt(point.risk),
+                gap: ppt(point.gap),
                 weights: point.certificate.weights.iter().take(count).copied().map(ppt).collect(),
             })
             .collect(),

@@ -3,6 +3,7 @@
 //! Its answer is not believed. It is rounded to fractions that keep every limit, and the core
 //! checks them in exact arithmetic and says how far they can be from the best.
 
+use assay_domain::frontier::input::{InputError, Question};
 use assay_domain::frontier::{Certificate, FrontierError, Problem, Verified};
 use assay_domain::ratio::{Ratio, RatioError};
 use clarabel::algebra::CscMatrix;
@@ -30,6 +31,9 @@ pub enum SolverError {
     /// Its answer breaks a limit even after rounding, or proves nothing.
     #[error("the solver's answer does not hold")]
     Refuted(#[from] FrontierError),
+    /// The weights make no portfolio.
+    #[error(transparent)]
+    Portfolio(#[from] InputError),
     /// A fraction does not fit.
     #[error(transparent)]
     Ratio(#[from] RatioError),
@@ -42,35 +46,45 @@ pub struct Point {
     pub required: Ratio,
     /// Weights and prices.
     pub certificate: Certificate,
-    /// What they prove.
+    /// What they prove of the scenarios, where no weights have less tail risk than in the portfolio
+    /// itself.
     pub verified: Verified,
+    /// The tail risk of the portfolio itself.
+    pub risk: Ratio,
+    /// No other weights that earn as much have a risk that is lower by more than this.
+    pub gap: Ratio,
 }
 
 /// The frontier: the exact solver where it can, else the interior-point method with its
 /// certificate checked.
-pub fn sweep(problem: &Problem, points: u16) -> Result<Vec<Point>, SolverError> {
-    match problem.sweep(points) {
-        Ok(points) => Ok(points
-            .into_iter()
-            .map(|(required, certificate, verified)| Point { required, certificate, verified })
-            .collect()),
+pub fn sweep(question: &Question) -> Result<Vec<Point>, SolverError> {
+    let problem = &question.problem;
+    let solved = match problem.sweep(question.points) {
         Err(FrontierError::TooLarge { .. } | FrontierError::Ratio(_)) => {
             let highest = problem.highest_reward()?;
             // The very top leaves no room for the margins of positions that may hold little: a
             // ten-thousandth below is as good.
             let top = highest.times(Ratio::new(9_999, 10_000)?)?;
-            let steps = u128::from(points.max(2)) - 1;
+            let steps = u128::from(question.points.max(2)) - 1;
             (0..=steps)
                 .map(|step| {
                     let step = i128::try_from(step).unwrap_or(i128::MAX);
                     let required = top.times(Ratio::new(step, steps)?)?;
                     let (certificate, verified) = solve(problem, required)?;
-                    Ok(Point { required, certificate, verified })
+                    Ok((required, certificate, verified))
                 })
-                .collect()
+                .collect::<Result<_, SolverError>>()?
         }
-        Err(error) => Err(error.into()),
-    }
+        solved => solved?,
+    };
+    solved
+        .into_iter()
+        .map(|(required, certificate, verified)| {
+            let risk = question.tail_risk(&certificate.weights)?;
+            let gap = risk.minus(verified.bound)?.max(Ratio::ZERO);
+            Ok(Point { required, certificate, verified, risk, gap })
+        })
+        .collect()
 }
 
 /// Weights of least tail risk that earn `required`, with what they prove.

@@ -12,7 +12,7 @@ use assay_domain::{Event, RatedEntity};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::attestation::is_genuine;
-use crate::event_store::{ReadError, VerifyError};
+use crate::event_store::{EventStore, ReadError, VerifyError};
 use crate::projection::ReadModel;
 use crate::rater::{RATING_ACTION, Rater, RaterError, action_fact};
 use crate::rating::RatingError;
@@ -101,9 +101,9 @@ impl VerificationError {
 
 /// Verifies everything in the database.
 pub async fn verify(rater: &Rater) -> Result<VerifiedRatings, VerificationError> {
-    let before = reflected(rater).await?;
+    let before = reflected(rater.store()).await?;
     match compare(rater, before).await {
-        Err(error) if error.is_difference() && reflected(rater).await? != before => {
+        Err(error) if error.is_difference() && reflected(rater.store()).await? != before => {
             Err(VerificationError::Moved)
         }
         done => done,
@@ -128,11 +128,10 @@ pub async fn reports(
 }
 
 /// The storage position that the read model reflects.
-async fn reflected(rater: &Rater) -> Result<Option<i64>, VerificationError> {
-    let position = sqlx::query_scalar("SELECT storage_position FROM read_model.checkpoint")
-        .fetch_optional(rater.store().pool())
-        .await?;
-    Ok(position)
+pub async fn reflected(store: &EventStore) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT storage_position FROM read_model.checkpoint")
+        .fetch_optional(store.pool())
+        .await
 }
 
 async fn compare(

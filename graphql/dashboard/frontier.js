@@ -1,7 +1,7 @@
 // Reward against tail risk: what an operator or a token could hold, and what it holds.
 
 import { chart, csvLink, figure, h, table } from "./dom.js";
-import { day, lineOf, percent, percentOfBp, short } from "./format.js";
+import { day, lineOf, percent, short } from "./format.js";
 import { badge, frontierCurve } from "./charts.js";
 import { linked } from "./frame.js";
 
@@ -14,8 +14,8 @@ const CHOICES = `query Holders($asOf: AsOf) {
 
 const QUERY = `query Frontier($asOf: AsOf, $entity: String!) {
   snapshot(asOf: $asOf) { position revision block { chainId number time } }
-  frontier(asOf: $asOf, entity: $entity) { levelPpt lossesRoundedUpToBp rewardsFrom rewardsTo
-    positions { operatorAddress weightPpt limitPpt yearlyRewardPpt unpricedTokens isOfSet operator { ${NAMED} }
+  frontier(asOf: $asOf, entity: $entity) { levelPpt rewardsFrom rewardsTo
+    positions { operatorAddress weightPpt limitPpt yearlyRewardPpt unpricedTokens realisedTokens { token sharePpt } isOfSet operator { ${NAMED} }
       operatorSet { operatorSetId ${NAMED} } }
     points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } }
 }`;
@@ -55,8 +55,8 @@ function found(frontier) {
     hasReward
       ? chart("The frontier", frontierCurve(points, held), [
         held && ["What is held earns ", figure(held.rewardPpt, percent(held.rewardPpt)), " a year and loses ", figure(held.riskPpt, percent(held.riskPpt)), ` on average in the worst ${percent(1e12 - Number(frontier.levelPpt))} of years. `],
-        "The most that can be earned is ", figure(most.rewardPpt, percent(most.rewardPpt)), ", at ", figure(most.riskPpt, percent(most.riskPpt)), ". Losses are rounded up to ", figure(frontier.lossesRoundedUpToBp, percentOfBp(frontier.lossesRoundedUpToBp)),
-        frontier.rewardsFrom && `; rewards are those from ${day(frontier.rewardsFrom)} to ${day(frontier.rewardsTo)}, a year`, ". ", csvLink("assay-frontier.csv", columns, points)],
+        "The most that can be earned is ", figure(most.rewardPpt, percent(most.rewardPpt)), ", at ", figure(most.riskPpt, percent(most.riskPpt)), ". ",
+        frontier.rewardsFrom && `Rewards are those from ${day(frontier.rewardsFrom)} to ${day(frontier.rewardsTo)}, a year. `, csvLink("assay-frontier.csv", columns, points)],
       table("Points of the frontier", [
         ["Reward a year", (one) => figure(one.rewardPpt, percent(one.rewardPpt)), "number"],
         [`Expected shortfall at ${level}`, (one) => figure(one.riskPpt, percent(one.riskPpt)), "number"],
@@ -70,7 +70,7 @@ function found(frontier) {
       ["Operator set", (one) => one.operatorSet ? [badge(one.operatorSet.rating?.label ?? "–", one.operatorSet.rating?.grade, "small"), " ", linked(one.operatorSet)] : "–"],
       ["Held", (one) => figure(one.weightPpt, percent(one.weightPpt)), "number"],
       ["At most", (one) => figure(one.limitPpt, percent(one.limitPpt)), "number"],
-      ["Earns a year", (one) => [figure(one.yearlyRewardPpt, percent(one.yearlyRewardPpt)), one.isOfSet && h("span", { class: "tag" }, "of the whole set")], "number"],
+      ["Earns a year", (one) => [figure(one.yearlyRewardPpt, percent(one.yearlyRewardPpt)), one.isOfSet && h("span", { class: "tag" }, "of the whole set"), one.realisedTokens.map(({ token, sharePpt }) => h("span", { class: "tag bad", title: token }, "got ", figure(sharePpt, percent(sharePpt)), " of ", short(token)))], "number"],
       ["Earns in tokens without a price", (one) => one.unpricedTokens.map((token) => h("span", { class: "mono", title: token }, short(token), " "))],
     ], positions)];
 }

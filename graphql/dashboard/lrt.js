@@ -9,8 +9,9 @@ import { linked } from "./frame.js";
 export const BACKING = `fragment Backing on LrtBacking { nav seen unpricedStrategies slashingLossPpt lossWithoutRunPpt navGuardPpt
   redeemedBeforePpt marketOverValuePpt lossDays worstWriteDownPpt
   firstLoss { wei bp bornePpt }
-  reserve { status liabilities assets coveragePpt stalePpt }
-  liquidity { grade days wanted queued buffer escrowed staked delayDays isPaused }
+  reserve { status liabilities assets coveragePpt stalePpt level }
+  liquidity { grade days wanted queued buffer escrowed staked delayDays isPaused daysGrade sale { grade costPpt depth level } }
+  lending { loopedPpt soldFromPpt addedPpt level }
   lossDistribution { afterReserve { reserveBp expectedLossPpt } }
   positions(first: 100) { totalCount nodes { place value strategy operatorAddress avsAddress operatorSetId
     operator { slug kind address untrustedName rating { label grade } }
@@ -37,6 +38,10 @@ const RESERVES = {
   PROVEN: ["proven", "good"], BELOW_FULL: ["below 100 %", "bad"], INSUFFICIENT: ["insufficient", "bad"],
   STALE: ["proof is stale", "bad"], ABSENT: ["not proven", "bad"],
 };
+
+/** A leg's grade, and who says so. */
+const leg = (grade) => [": L", figure(grade, grade)];
+const said = (claim) => claim.level ? ", attested" : ", claimed";
 
 const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
 
@@ -65,7 +70,7 @@ function way(position, token) {
 
 export function lookThrough(entity, names) {
   const { backing, rates } = entity;
-  const { positions, reserve, liquidity } = backing;
+  const { positions, reserve, liquidity, lending } = backing;
   const token = { key: "token", name: lineOf(entity), grade: entity.rating?.grade, label: entity.rating?.label };
   const share = (value) => `${significant(Number(BigInt(value) * 10n ** 6n / BigInt(backing.nav || 1)) / 1e4)} %`;
   const slashable = positions.nodes.filter((one) => one.place === "SLASHABLE");
@@ -91,7 +96,7 @@ export function lookThrough(entity, names) {
         fact("Reserve", h("span", { class: `tag ${RESERVES[reserve.status][1]}` }, RESERVES[reserve.status][0])),
         reserve.coveragePpt && fact("Assets over liabilities", figure(reserve.coveragePpt, percent(reserve.coveragePpt))),
         reserve.liabilities && fact("Owed to holders", figure(reserve.liabilities, ether(reserve.liabilities))),
-        fact("Proven to be there", figure(reserve.assets, ether(reserve.assets))),
+        fact("Proven to be there", [figure(reserve.assets, ether(reserve.assets)), reserve.level && (reserve.level === "SELF_CLAIM" ? ", claimed" : ", attested")]),
         rates.nodes[0] && fact("A token is worth", figure(rates.nodes[0].rate, `${significant(Number(BigInt(rates.nodes[0].rate) / 10n ** 9n) / 1e9)} ETH`)),
         backing.marketOverValuePpt && fact("Market over value", figure(backing.marketOverValuePpt, percent(backing.marketOverValuePpt))),
         backing.firstLoss && fact("Bears the first loss", [figure(backing.firstLoss.wei, ether(backing.firstLoss.wei)), ", ", figure(backing.firstLoss.bp, percentOfBp(backing.firstLoss.bp))]),
@@ -99,7 +104,11 @@ export function lookThrough(entity, names) {
         fact("Largest write-down", figure(backing.worstWriteDownPpt, percent(backing.worstWriteDownPpt))))),
       h("section", null, h("h2", null, "How fast it can be left"), h("dl", { class: "facts" },
         fact("Liquidity, 1 best to 5", figure(liquidity.grade, liquidity.grade)),
-        fact("5 % of the supply takes", liquidity.isPaused ? "redemptions are stopped" : liquidity.days == null ? "nobody knows how long" : figure(liquidity.days, `${liquidity.days} days`)),
+        fact("To redeem 5 % of it", [liquidity.isPaused ? "redemptions are stopped" : liquidity.days == null ? "nobody knows how long" : figure(liquidity.days, `${liquidity.days} days`), leg(liquidity.daysGrade)]),
+        fact("To sell 1 % of it", liquidity.sale ? ["costs ", figure(liquidity.sale.costPpt, percent(liquidity.sale.costPpt)), leg(liquidity.sale.grade), said(liquidity.sale)] : "nobody attested what it costs"),
+        liquidity.sale && fact("Markets take", figure(liquidity.sale.depth, ether(liquidity.sale.depth))),
+        lending && fact("Behind loans to buy more", [figure(lending.loopedPpt, percent(lending.loopedPpt)), ", sold at a loss of ", figure(lending.soldFromPpt, percent(lending.soldFromPpt)), said(lending)]),
+        fact("Leaves before a loss is seen", [figure(backing.redeemedBeforePpt, percent(backing.redeemedBeforePpt)), lending && lending.addedPpt !== "0" && [" and ", figure(lending.addedPpt, percent(lending.addedPpt)), " that lenders sell"]]),
         fact("In the queue", figure(liquidity.queued, ether(liquidity.queued))),
         fact("Set aside", figure(liquidity.buffer, ether(liquidity.buffer))),
         fact("Loss from slashing alone", figure(backing.slashingLossPpt, percent(backing.slashingLossPpt))),

@@ -26,7 +26,7 @@ ${EFFECT}`;
 
 const NETWORK = `query Network($asOf: AsOf, $chainId: ChainId) {
   network(asOf: $asOf, chainId: $chainId) { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason stakeWei coveredStakeWei coveredCount uncoveredCount
-    covered { slug avsAddress operatorSetId profitWei thresholdPpt isThresholdAssumed stakeWei slackPpt isSlackExact }
+    covered { slug avsAddress operatorSetId profitWei thresholdPpt isThresholdAssumed stakeWei pooledWei slackPpt isSlackExact }
     uncovered { slug avsAddress operatorSetId stakeWei reason } }
 }`;
 
@@ -164,7 +164,7 @@ function together(network, sets) {
       network.unboundedReason ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : ["with all attacks that this makes pay, at most ", figure(network.lossBoundPpt, percent(network.lossBoundPpt)), " is lost."]),
     covered.length > 0 && table("Sets whose corruption has an attested gain", [
       ["Set", service, "name"], ["Slack", slack, "number"],
-      ["Stake", (one) => figure(one.stakeWei, ether(one.stakeWei)), "number"],
+      ["Stake", (one) => [figure(one.stakeWei, ether(one.stakeWei)), one.pooledWei !== "0" && [", of it pledged elsewhere too ", figure(one.pooledWei, ether(one.pooledWei))]], "number"],
       ["Gain", (one) => figure(one.profitWei, ether(one.profitWei)), "number"],
       ["An attack takes", (one) => [figure(one.thresholdPpt, percent(one.thresholdPpt)), one.isThresholdAssumed && " (assumed)"], "number"],
     ], covered),

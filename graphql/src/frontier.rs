@@ -33,8 +33,6 @@ pub struct FoundFrontier {
     pub positions: Vec<HeldPosition>,
     /// Days over which rewards were earned, and their begin and end in seconds.
     pub window: Option<(u64, u64, u64)>,
-    /// Losses were rounded up to this many basis points.
-    pub step_bp: u16,
     /// The frontier, rising reward.
     pub points: Vec<FoundPoint>,
     /// Reward and tail risk of what is held now.
@@ -103,7 +101,7 @@ pub(crate) struct Frontier {
 pub(crate) struct FrontierPoint {
     /// The reward.
     pub reward_ppt: BigInt,
-    /// Expected shortfall at the frontier's level. An upper bound: losses are rounded up.
+    /// Expected shortfall at the frontier's level, of the exact loss distribution of these weights.
     pub risk_ppt: BigInt,
     /// No other weights that earn as much have a risk that is lower by more than this. Null for
     /// what is held now.
@@ -123,11 +121,6 @@ impl Frontier {
     /// Level of the expected shortfall, 1e-12.
     async fn level_ppt(&self) -> BigInt {
         ppt(self.level)
-    }
-
-    /// Losses were rounded up to this many basis points, to have few enough courses of the year.
-    async fn losses_rounded_up_to_bp(&self) -> i32 {
-        self.found.step_bp.into()
     }
 
     /// Begin of the window over which rewards were earned. Null when none were.
@@ -222,8 +215,25 @@ impl FrontierPosition {
         self.held.reward.unpriced.iter().copied().map(Address::from).collect()
     }
 
+    /// Tokens of which the operator got less than it should have, as attested; no more counts.
+    async fn realised_tokens(&self) -> Vec<RealisedReward> {
+        let realised = self.held.reward.realised.iter();
+        realised
+            .map(|(token, share)| RealisedReward { token: (*token).into(), share_ppt: ppt(*share) })
+            .collect()
+    }
+
     /// Whether the reward is what the set's members earn together, for want of own stake.
     async fn is_of_set(&self) -> bool {
         self.held.reward.is_of_set
     }
+}
+
+/// What an operator got of a token at most.
+#[derive(Debug, SimpleObject)]
+pub(crate) struct RealisedReward {
+    /// The token.
+    pub token: Address,
+    /// Share of what it should have got, 1e-12.
+    pub share_ppt: BigInt,
 }

@@ -71,6 +71,8 @@ pub(crate) struct NetworkService {
     pub is_threshold_assumed: bool,
     /// Its stake, wei.
     pub stake_wei: BigInt,
+    /// The part of it that other platforms can take too, wei, as attested: no part of the slack.
+    pub pooled_wei: BigInt,
     /// Operators with stake in it.
     pub operators: i32,
     /// Its own slack, 1e-12.
@@ -141,6 +143,7 @@ fn covered(chain_id: u64, found: &CoveredSet) -> NetworkService {
         threshold_ppt: text(found.threshold.0),
         is_threshold_assumed: found.is_threshold_assumed,
         stake_wei: text(found.stake),
+        pooled_wei: text(found.pooled),
         operators: count(found.operators),
         slack_ppt: text(found.slack.0),
         is_slack_exact: found.is_exact,

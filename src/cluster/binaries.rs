@@ -81,6 +81,25 @@ fn choose(mut found: Vec<Binaries>, cluster: &Path) -> Result<Binaries, ClusterE
     }
 }
 
+/// A program of Postgres that can talk to a server of this major version: the oldest that can.
+pub(super) fn client(program: &'static str, server_major: u32) -> Result<PathBuf, ClusterError> {
+    let mut found = Vec::new();
+    for dir in places().into_iter().chain(on_the_path(program)) {
+        let path = dir.join(program);
+        let Ok(said) = Command::new(&path).arg("--version").stderr(Stdio::null()).output() else {
+            continue;
+        };
+        match major_version(&String::from_utf8_lossy(&said.stdout)) {
+            Some(major) if major >= server_major => found.push((major, path)),
+            _ => {}
+        }
+    }
+    // Stable: among equals the one found first.
+    found.sort_by_key(|(major, _)| *major);
+    let first = found.into_iter().next();
+    first.map(|(_, path)| path).ok_or(ClusterError::NoClient { program, server_major })
+}
+
 impl Binaries {
     fn in_dir(dir: &Path) -> Option<Self> {
         let dir = fs::canonicalize(dir).ok()?;
@@ -106,7 +125,7 @@ fn major_version(said: &str) -> Option<u32> {
 
 /// Directories in which Postgres may be, best first.
 fn places() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = on_the_path().into_iter().collect();
+    let mut places: Vec<PathBuf> = on_the_path("postgres").into_iter().collect();
     let installed = [
         ("/usr/lib/postgresql", "bin"),
         ("/usr/libexec", "bin"),
@@ -125,11 +144,12 @@ fn places() -> Vec<PathBuf> {
     places
 }
 
-/// The directory of the `postgres` that a shell would run; it knows the rules of `PATH`.
-fn on_the_path() -> Option<PathBuf> {
-    let said = Command::new("/bin/sh").args(["-c", "command -v postgres"]).output().ok()?;
-    let postgres = fs::canonicalize(String::from_utf8_lossy(&said.stdout).trim()).ok()?;
-    postgres.parent().map(Path::to_owned)
+/// The directory of the program that a shell would run; it knows the rules of `PATH`.
+fn on_the_path(program: &str) -> Option<PathBuf> {
+    let find = format!("command -v {program}");
+    let said = Command::new("/bin/sh").args(["-c", &find]).output().ok()?;
+    let found = fs::canonicalize(String::from_utf8_lossy(&said.stdout).trim()).ok()?;
+    found.parent().map(Path::to_owned)
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

@@ -59,6 +59,17 @@ pub enum ClusterError {
          URL of a database"
     )]
     NoBinaries,
+    /// A program that talks to a server is not on this machine.
+    #[error(
+        "no {program} for a server of Postgres {server_major} was found: install its client \
+         programs (`apt-get install postgresql-client`, `brew install libpq`)"
+    )]
+    NoClient {
+        /// Which.
+        program: &'static str,
+        /// The server's major version.
+        server_major: u32,
+    },
     /// The directory that was named does not hold what is needed.
     #[error("{} does not hold `initdb` and `postgres` of version 14 or newer", .dir.display())]
     BadBinaries {
@@ -199,6 +210,11 @@ impl Cluster {
     pub fn stop(self) {
         drop(self);
     }
+}
+
+/// Where a program of Postgres is that can talk to a server of this major version.
+pub fn client(program: &'static str, server_major: u32) -> Result<PathBuf, ClusterError> {
+    binaries::client(program, server_major)
 }
 
 /// The database in the cluster.

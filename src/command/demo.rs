@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use assay::intake::{self, Door, ThroughDoor};
+use assay::intake::{self, Door};
 use assay::projection::publications;
 use assay::world;
 use clap::Args;
@@ -161,10 +161,11 @@ fn rows_as_json(rows: &[Row]) -> Vec<Value> {
 async fn serve(open: &Open, args: &DemoArgs, feed: &feed::Feed) -> anyhow::Result<()> {
     let simulator = Some(open.simulator().await?);
     let door = Door::new(open.store().await?);
-    let recorder: Option<Arc<dyn assay_graphql::Recorder>> =
-        Some(Arc::new(ThroughDoor(door.clone())));
-    let config =
-        assay_graphql::ApiConfig { simulator, recorder, ..assay_graphql::ApiConfig::default() };
+    let config = assay_graphql::ApiConfig {
+        simulator,
+        recorder: Some(Arc::new(door.clone())),
+        ..assay_graphql::ApiConfig::default()
+    };
     let router = assay_graphql::router(open.reader().await?, config).merge(intake::routes(door));
     let listener = super::serving::listen(args.listen).await?;
     let address = listener.local_addr()?;

@@ -30,6 +30,9 @@ pub(crate) enum Failure {
     /// What the caller demands does not hold.
     #[error("{0}")]
     Policy(String),
+    /// What rests on an older schema would fail.
+    #[error("{0}")]
+    Breaking(String),
     /// The API refuses the question.
     #[error("{0}")]
     Refused(String),
@@ -47,6 +50,7 @@ impl Failure {
             Self::Network(_) => 6,
             Self::Database(_) => 7,
             Self::Policy(_) => 8,
+            Self::Breaking(_) => 9,
             Self::Interrupted => 130,
         }
     }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::database::DatabaseArgs;
 use super::progress::during;
+use super::read::{self, ReadArgs, Source};
 use super::say;
 use super::stress::{address, chain_of, operator_set, share_of_percent};
 use super::table::table;
@@ -33,23 +34,23 @@ pub(super) struct FrontierArgs {
     #[arg(long, value_name = "SLUG", conflicts_with = "position")]
     of: Option<String>,
     /// A position, from the log, with its share of the whole; repeat for more.
-    #[arg(long, value_name = "OPERATOR@AVS:ID=PERCENT%")]
+    #[arg(long, value_name = "OPERATOR@AVS:ID=PERCENT%", conflicts_with_all = ["url", "at"])]
     position: Vec<String>,
     #[command(flatten)]
     terms: TermsArgs,
     /// The chain, where the log has several.
     #[arg(long)]
     chain_id: Option<ChainId>,
-    /// Print one JSON object with every figure, fractions exact.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 /// What is asked of positions from the log.
 #[derive(Debug, Args)]
 struct TermsArgs {
     /// One more position to opt in to, with the weight it would have, taken from what is idle.
-    #[arg(long, value_name = "OPERATOR@AVS:ID=PERCENT%", conflicts_with = "file")]
+    #[arg(long, value_name = "OPERATOR@AVS:ID=PERCENT%",
+        conflicts_with_all = ["file", "url", "at"])]
     opt_in: Option<String>,
     /// Level of the tail risk.
     #[arg(long, value_name = "PERCENT%", default_value = "95%", conflicts_with = "file")]
@@ -59,16 +60,19 @@ struct TermsArgs {
         value_parser = clap::value_parser!(u16).range(2..=101))]
     points: u16,
     /// Price of a unit of tail risk over the expected loss.
-    #[arg(long, value_name = "PERCENT%", default_value = "8%", conflicts_with = "file")]
+    #[arg(long, value_name = "PERCENT%", default_value = "8%",
+        conflicts_with_all = ["file", "url", "at"])]
     hurdle_rate: String,
     /// Share of a premium that expenses take.
-    #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
+    #[arg(long, value_name = "PERCENT%", default_value = "0%",
+        conflicts_with_all = ["file", "url", "at"])]
     expense: String,
-    /// Loss on selling 1 % of the supply.
-    #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
-    exit_cost: String,
+    /// Loss on selling 1 % of the supply; as attested of a token, or 0%, where it is not given.
+    #[arg(long, value_name = "PERCENT%", conflicts_with_all = ["file", "url", "at"])]
+    exit_cost: Option<String>,
     /// Loss before a lender's oracle has noticed.
-    #[arg(long, value_name = "PERCENT%", default_value = "0%", conflicts_with = "file")]
+    #[arg(long, value_name = "PERCENT%", default_value = "0%",
+        conflicts_with_all = ["file", "url", "at"])]
     oracle_lag_loss: String,
 }
 
@@ -82,7 +86,7 @@ impl TermsArgs {
             points: self.points,
             hurdle_rate: share(&self.hurdle_rate)?,
             expense: share(&self.expense)?,
-            exit_cost: share(&self.exit_cost)?,
+            exit_cost: self.exit_cost.as_deref().map_or(Ok(Ratio::ZERO), share)?,
             oracle_lag_loss: share(&self.oracle_lag_loss)?,
             opt_in: self.opt_in.as_deref().map(position).transpose()?,
         })
@@ -99,7 +103,15 @@ fn position(text: &str) -> anyhow::Result<(PositionId, Ppt)> {
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: FrontierArgs) -> anyhow::Result<()> {
-    let Some(file) = &args.file else { return run_on_log(database, &args).await };
+    let Some(file) = &args.file else {
+        return match &args.of {
+            Some(slug) if args.read.is_of_api() => {
+                let level = share_of_percent(&args.terms.level)?;
+                read::frontier(database, &args.read, slug, level, args.terms.points).await
+            }
+            _ => run_on_log(database, &args).await,
+        };
+    };
     let text = super::read_file(file)?;
     let question =
         input::parse(text.as_bytes()).with_context(|| format!("{} is refused", file.display()))?;
@@ -109,7 +121,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: FrontierArgs) -> anyhow::
 /// The positions as the log has them, and what each earned.
 async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Result<()> {
     let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
-    let terms = args.terms.read()?;
+    let mut terms = args.terms.read()?;
     let open = database.open().await?;
     let mut rater = open.rater().await?;
     during("folding the log", rater.catch_up()).await?;
@@ -117,17 +129,25 @@ async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Res
     let (chain_id, chain) = chain_of(state, args.chain_id)?;
     let positions: Vec<_> =
         args.position.iter().map(|text| position(text)).collect::<anyhow::Result<_>>()?;
-    let entity = args.of.as_ref().map(|slug| {
-        let found = chain.entities(chain_id).into_iter().find(|one| one.to_string() == *slug);
-        found.with_context(|| format!("the log has no {slug}"))
-    });
-    let entity = entity.transpose()?;
+    // Kept to the end: with it a private Postgres stops.
+    let source = Source::over(open).await?;
+    let entity = match &args.of {
+        None => None,
+        Some(slug) => {
+            let slug = source.find(slug, &Value::Null).await?.slug;
+            let found = chain.entities(chain_id).into_iter().find(|one| one.to_string() == slug);
+            Some(found.with_context(|| format!("{slug} is not on chain {chain_id}"))?)
+        }
+    };
     let subject = entity.as_ref().map_or(Subject::Positions(&positions), Subject::Entity);
     let opt_in = terms.opt_in.map(|(id, _)| id);
     let book = book(chain, subject, opt_in, When::newest(chain), &methodology)?;
-    let (question, step) = book.question(&terms)?;
-    let from_log = FromLog { book: &book, step };
-    if !args.json {
+    if let (None, Some(cost)) = (&args.terms.exit_cost, book.sale_cost) {
+        terms.exit_cost = Ratio::new(i128::from(cost.0), u128::from(Ppt::ONE.0))?;
+    }
+    let question = book.question(&terms)?;
+    let from_log = FromLog { book: &book };
+    if !args.read.is_json() {
         from_log.tell();
     }
     answer(&question, Some(&from_log), args)
@@ -136,7 +156,6 @@ async fn run_on_log(database: &DatabaseArgs, args: &FrontierArgs) -> anyhow::Res
 /// Where a question comes from, if from the log.
 struct FromLog<'a> {
     book: &'a Book,
-    step: u16,
 }
 
 impl FromLog<'_> {
@@ -172,12 +191,14 @@ impl FromLog<'_> {
                 "stakeDaysWei": held.reward.stake_days.to_string(),
                 "isOfSet": held.reward.is_of_set,
                 "unpricedTokens": held.reward.unpriced,
+                "realisedPpt": held.reward.realised.iter()
+                    .map(|(token, share)| (token.to_string(), json!(share.0)))
+                    .collect::<serde_json::Map<_, _>>(),
             })
         };
         let window = self.book.window;
         json!({
             "window": window.map(|it| json!({ "days": it.days, "from": it.from, "to": it.to })),
-            "lossesRoundedUpToBp": self.step,
             "positions": self.book.positions.iter().map(position).collect::<Vec<_>>(),
         })
     }
@@ -188,10 +209,10 @@ fn answer(
     from_log: Option<&FromLog<'_>>,
     args: &FrontierArgs,
 ) -> anyhow::Result<()> {
-    let points = solver::sweep(&question.problem, question.points)?;
+    let points = solver::sweep(question)?;
     let rated = from_log.and_then(|from| from.book.rated.as_ref());
     let priced = question.held.as_ref().map(|held| price(question, held, rated)).transpose()?;
-    if args.json {
+    if args.read.is_json() {
         let found: Vec<Value> = points.iter().map(|point| as_json(question, point)).collect();
         let log = from_log.map(FromLog::as_json);
         say(&json!({ "positions": question.positions, "frontier": found, "portfolio": priced,
@@ -253,9 +274,9 @@ fn as_json(question: &Question, point: &Point) -> Value {
     json!({
         "required": point.required.to_string(),
         "reward": point.verified.reward.to_string(),
-        "cvar": point.verified.risk.to_string(),
+        "cvar": point.risk.to_string(),
         "bound": point.verified.bound.to_string(),
-        "gap": point.verified.gap.to_string(),
+        "gap": point.gap.to_string(),
         "weights": weights,
         "marginalRiskPerYield": point.certificate.reward_price.to_string(),
         "scenarioPrices": texts(&point.certificate.scenario_prices),
@@ -279,8 +300,8 @@ fn tell(question: &Question, points: &[Point]) {
             .collect();
         lines.add_row([
             percent(point.verified.reward),
-            percent(point.verified.risk),
-            percent(point.verified.gap),
+            percent(point.risk),
+            percent(point.gap),
             shown(point.certificate.reward_price),
             weights.join(", "),
         ]);

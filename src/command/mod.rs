@@ -5,6 +5,7 @@ mod attest;
 mod backtest;
 mod config;
 mod database;
+mod db;
 mod demo;
 mod doctor;
 mod failure;
@@ -21,7 +22,9 @@ mod oracle;
 mod progress;
 mod query;
 mod read;
+mod replay;
 mod run;
+mod schema;
 mod serve;
 mod serving;
 mod story;
@@ -48,7 +51,8 @@ pub(crate) use failure::{VerificationFailed, exit_code};
     assay explain avs-1-0x12b75d5e…   why, and what would change it\n  \
     assay doctor                      whether everything is in order here\n\n\
     Exit codes: 0 done, 1 failed, 2 not understood, 3 not found, 4 compared and different,\n\
-    5 unhealthy, 6 network, 7 database, 8 a limit is broken, 130 interrupted."
+    5 unhealthy, 6 network, 7 database, 8 a limit is broken, 9 a breaking change,\n\
+    130 interrupted."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -111,6 +115,12 @@ enum Command {
     /// Recompute the chain of hashes and every rating action from position 1, and compare.
     #[command(before_help = "Example: assay verify")]
     Verify(verify::VerifyArgs),
+    /// Fold and rate the log in memory up to a position: the hashes that two machines compare.
+    Replay(replay::ReplayArgs),
+    /// The database: status, schema, a shell, backups, a new beginning.
+    #[command(subcommand)]
+    #[command(before_help = "Example: assay db backup assay.dump")]
+    Db(db::DbCommand),
     /// Throw the read model away and write it anew from the log.
     #[command(before_help = "Example: assay rebuild")]
     Rebuild,
@@ -152,11 +162,15 @@ enum Command {
     #[command(before_help = "Example: assay methodology compare other.json")]
     Methodology(methodology::MethodologyArgs),
     /// The least tail risk for each reward, a premium, a hurdle, a lender's ceiling.
-    #[command(before_help = "Example: assay frontier candidates.json")]
+    #[command(
+        before_help = "Example: assay frontier candidates.json\n         assay frontier --of lrt-1-0x… --url http://127.0.0.1:4747"
+    )]
     Frontier(frontier::FrontierArgs),
-    /// Print the GraphQL schema.
-    #[command(before_help = "Example: assay schema > schema.graphql")]
-    Schema,
+    /// Print the GraphQL schema, or what it breaks of an older one; exit code 9 if anything.
+    #[command(
+        before_help = "Example: assay schema > schema.graphql\n         assay schema --diff schema.graphql"
+    )]
+    Schema(schema::SchemaArgs),
     /// What a command runs with, and where each value comes from.
     #[command(subcommand)]
     #[command(before_help = "Example: assay config show run --origin")]
@@ -187,6 +201,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Import(import) => import::run(&args.database, import).await,
         Command::Query(query) => query::run(&args.database, query).await,
         Command::Verify(verify) => verify::run(&args.database, verify).await,
+        Command::Replay(replay) => replay::run(&args.database, replay).await,
+        Command::Db(command) => db::run(&args.database, command).await,
         Command::Rebuild => verify::rebuild(&args.database).await,
         Command::Oracle(command) => oracle::run(&args.database, command).await,
         Command::Attest(attest) => attest::run(&args.database, attest).await,
@@ -220,10 +236,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             write(&script)
         }
         Command::Man { command } => man(command.as_deref()),
-        Command::Schema => {
-            say(&assay_graphql::sdl());
-            Ok(())
-        }
+        Command::Schema(schema) => schema::run(&schema),
     }
 }
 

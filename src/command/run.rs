@@ -9,7 +9,7 @@ use alloy::primitives::Address;
 use anyhow::{Context as _, bail};
 use assay::agreement::LogView;
 use assay::event_store::{EventStore, NOTIFY_CHANNEL};
-use assay::intake::{self, Door, ThroughDoor};
+use assay::intake::{self, Door};
 use assay::metrics::RATING_RUN_SECONDS;
 use assay::projection::publications;
 use assay::rater::{Rater, RaterError};
@@ -170,7 +170,7 @@ pub(super) async fn run(database: &DatabaseArgs, args: RunArgs) -> anyhow::Resul
         assay_graphql::ApiConfig {
             lag_blocks_max: Some(LAG_BLOCKS_MAX),
             simulator: Some(open.simulator().await?),
-            recorder: Some(Arc::new(ThroughDoor(door.clone()))),
+            recorder: Some(Arc::new(door.clone())),
             ..api
         },
     )

@@ -21,8 +21,6 @@ use super::read::{self, ServerArgs};
 /// Lines of a table; `--json` has all.
 const LINES_MAX: usize = 40;
 
-const NOT_BOTH: &str = "name fixed scenarios or shocks of your own, not both";
-
 #[derive(Debug, Args)]
 pub(super) struct StressArgs {
     /// Play only this one of the fixed scenarios; repeat for more [default: all of them].
@@ -115,12 +113,8 @@ impl ShockArgs {
 }
 
 impl StressArgs {
-    fn scenarios(&self, set: &StressSet) -> anyhow::Result<Vec<Scenario>> {
-        let shocks = self.shocks.read()?;
+    fn scenarios(&self, shocks: Vec<Shock>, set: &StressSet) -> anyhow::Result<Vec<Scenario>> {
         if !shocks.is_empty() {
-            if !self.scenario.is_empty() {
-                bail!(NOT_BOTH);
-            }
             return Ok(vec![Scenario::own(shocks)]);
         }
         if self.scenario.is_empty() {
@@ -171,18 +165,19 @@ pub(super) fn share_of_percent(text: &str) -> anyhow::Result<Ppt> {
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: StressArgs) -> anyhow::Result<()> {
+    let shocks = args.shocks.read()?;
+    if !shocks.is_empty() && !args.scenario.is_empty() {
+        bail!("name fixed scenarios or shocks of your own, not both");
+    }
     if args.server.is_remote() {
         let shocks = args.shocks.input()?;
-        if !shocks.is_null() && !args.scenario.is_empty() {
-            bail!(NOT_BOTH);
-        }
         let source = args.server.open(database).await?;
         let chain_id = args.shocks.chain_id;
         return read::stress(source, chain_id, &args.scenario, shocks, args.json).await;
     }
     let set = StressSet::version_1().context("the embedded scenarios are wrong")?;
     let methodology = Methodology::version_1().context("the embedded methodology is wrong")?;
-    let scenarios = args.scenarios(&set)?;
+    let scenarios = args.scenarios(shocks, &set)?;
     let open = database.open().await?;
     let mut rater = open.rater().await?;
     during("folding the log", rater.catch_up()).await?;

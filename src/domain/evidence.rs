@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256, U256};
 
 use crate::assess::When;
-use crate::attestation::{Claim, SlasherKind, Topic};
+use crate::attestation::{CROSS_PLATFORM_STAKE, Claim, SlasherKind, Topic};
 use crate::decimal::{Atto, Ppt};
 use crate::hazard::Slack;
 use crate::id::{OperatorId, OperatorSetId, StrategyId};
@@ -295,7 +295,10 @@ impl<'a> Evidence<'a> {
     ) -> (Option<Slack>, Option<VerificationLevel>) {
         let alpha = alpha.map_or(self.methodology.corruption.default_alpha, |alpha| alpha.least);
         let Some((profit, level)) = self.profit(set) else { return (None, None) };
-        let slack = self.stake_at_risk(set).and_then(|stake| slack(alpha, stake, profit));
+        let nodes = self.deterring_stakes(set);
+        let stake = nodes.values().fold(U256::ZERO, |sum, wei| sum.saturating_add(*wei));
+        let stake = (!nodes.is_empty()).then_some(stake);
+        let slack = stake.and_then(|stake| slack(alpha, stake, profit));
         // A party's own word counts where it is worse than not knowing.
         let parameters = &self.methodology.corruption;
         let rate = |slack| crate::hazard::corruption_rate(slack, parameters);
@@ -312,6 +315,33 @@ impl<'a> Evidence<'a> {
         let stakes = self.stakes_at_risk(set);
         let total = stakes.iter().fold(U256::ZERO, |sum, (_, _, wei)| sum.saturating_add(*wei));
         (!total.is_zero()).then_some(total)
+    }
+
+    /// The same by operator, less what other platforms can take of the operator's stake too, by
+    /// whatever anybody says at most: a wei that is lost elsewhere deters nobody here. Who has
+    /// nothing left is still there, with nothing.
+    #[must_use]
+    pub fn deterring_stakes(&self, set: OperatorSetId) -> BTreeMap<OperatorId, U256> {
+        let mut nodes: BTreeMap<OperatorId, U256> = BTreeMap::new();
+        for (operator, _, wei) in self.stakes_at_risk(set) {
+            let node = nodes.entry(operator).or_default();
+            *node = node.saturating_add(wei);
+        }
+        for (operator, node) in &mut nodes {
+            *node = node.saturating_sub(self.stake_elsewhere(*operator));
+        }
+        nodes
+    }
+
+    /// Wei of an operator's stake that other platforms can take too: the most that anybody says.
+    #[must_use]
+    pub fn stake_elsewhere(&self, operator: OperatorId) -> U256 {
+        let claims = self.about_operator(operator, CROSS_PLATFORM_STAKE);
+        let said = claims.iter().filter_map(|current| match current.claim {
+            Claim::CrossPlatformStake { wei, .. } => Some(*wei),
+            _ => None,
+        });
+        said.max().unwrap_or_default()
     }
 
     /// The same by operator and strategy, what is nothing left out. Who deregistered is leaving.

@@ -18,6 +18,8 @@ use crate::tail::{Run, loss_model};
 
 /// Seconds of a day.
 const DAY_SECONDS: u64 = 86_400;
+/// Parts per trillion in a basis point.
+const PPT_PER_BP: u64 = 100_000_000;
 
 /// Where a part of the net asset value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]
@@ -106,6 +108,8 @@ pub struct Reserve {
     pub stale_share: Ppt,
     /// What that makes of it.
     pub status: ReserveStatus,
+    /// Level of the attested proof that it rests on; `None`: on the log.
+    pub proof: Option<VerificationLevel>,
 }
 
 impl Reserve {
@@ -136,18 +140,18 @@ pub struct FirstLoss {
     pub gross: LossProfile,
 }
 
-/// How fast a token turns into ether. A scale of its own, never part of the expected loss.
+/// How well a token turns into ether. A scale of its own, never part of the expected loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]
 pub enum LiquidityGrade {
-    /// Within a day.
+    /// Within a day, for less than 10 bp.
     L1,
-    /// Within a week.
+    /// Within a week, for less than 30 bp.
     L2,
-    /// Within two weeks.
+    /// Within two weeks, for less than 1 %.
     L3,
-    /// Within a month.
+    /// Within a month, for less than 3 %.
     L4,
-    /// Later, or not at all.
+    /// Later or dearer, or not at all.
     L5,
 }
 
@@ -161,6 +165,17 @@ impl LiquidityGrade {
             Self::L3 => 3,
             Self::L4 => 4,
             Self::L5 => 5,
+        }
+    }
+
+    /// The first grade below whose limit a figure is.
+    fn below([l1, l2, l3, l4]: [u64; 4], figure: Option<u64>) -> Self {
+        match figure {
+            Some(figure) if figure < l1 => Self::L1,
+            Some(figure) if figure < l2 => Self::L2,
+            Some(figure) if figure < l3 => Self::L3,
+            Some(figure) if figure < l4 => Self::L4,
+            _ => Self::L5,
         }
     }
 }
@@ -184,22 +199,50 @@ pub struct Redemption {
     pub is_paused: bool,
 }
 
-/// The liquidity of a token. What it costs to sell is not in the log, so this is the redemption
-/// leg alone.
+/// What it takes to sell a token on its markets, as attested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub struct Sale {
+    /// What selling 1 % of the supply loses against its value, ppt: the most that anybody says.
+    pub cost: Ppt,
+    /// Level of the third party who says that; `None`: somebody concerned does.
+    pub level: Option<VerificationLevel>,
+    /// Wei for which it can be sold before a loss is recognised: the most that anybody says.
+    pub depth: U256,
+    /// Whether any third party states a depth.
+    pub is_depth_vouched: bool,
+}
+
+/// Loans against a token that were taken to buy more of it, as attested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub struct Lending {
+    /// Share of the supply behind them: the most that anybody says.
+    pub looped: Ppt,
+    /// Level of the third party who says that; `None`: somebody concerned does.
+    pub level: Option<VerificationLevel>,
+    /// The loss from which lenders sell it: the least that anybody says.
+    pub sold_from: Ppt,
+}
+
+/// The liquidity of a token: the worse of two legs. Where nobody attested what a sale costs, the
+/// redemption leg alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
 pub struct Liquidity {
     /// The grade.
     pub grade: LiquidityGrade,
+    /// Grade of the days to redeem.
+    pub by_days: LiquidityGrade,
     /// Days to redeem; `None`: what is known does not suffice, or redemptions are stopped.
     pub days: Option<u64>,
     /// What it rests on.
     pub redemption: Redemption,
+    /// Grade of what a sale costs, and the sale; `None`: nobody says.
+    pub by_cost: Option<(LiquidityGrade, Sale)>,
 }
 
 impl Liquidity {
-    /// The worse of the protocol's own delay and the time until enough is there.
+    /// The days are the worse of the protocol's own delay and the time until enough is there.
     #[must_use]
-    pub fn of(redemption: Redemption, parameters: &LrtParameters) -> Self {
+    pub fn of(redemption: Redemption, sale: Option<Sale>, parameters: &LrtParameters) -> Self {
         let owed = redemption.queued.saturating_add(redemption.wanted);
         let with_escrow = redemption.buffer.saturating_add(redemption.escrowed);
         let with_all = with_escrow.saturating_add(redemption.staked);
@@ -214,15 +257,11 @@ impl Liquidity {
         };
         let days =
             wait.filter(|_| !redemption.is_paused).map(|days| days.max(redemption.delay_days));
-        let [l1, l2, l3, l4] = parameters.liquidity_days;
-        let grade = match days {
-            Some(days) if days < l1 => LiquidityGrade::L1,
-            Some(days) if days < l2 => LiquidityGrade::L2,
-            Some(days) if days < l3 => LiquidityGrade::L3,
-            Some(days) if days < l4 => LiquidityGrade::L4,
-            _ => LiquidityGrade::L5,
-        };
-        Self { grade, days, redemption }
+        let by_days = LiquidityGrade::below(parameters.liquidity_days, days);
+        let limits = parameters.liquidity_cost_bp.map(|bp| bp.saturating_mul(PPT_PER_BP));
+        let by_cost = sale.map(|sale| (LiquidityGrade::below(limits, Some(sale.cost.0)), sale));
+        let grade = by_cost.map_or(by_days, |(by_cost, _)| by_cost.max(by_days));
+        Self { grade, by_days, days, redemption, by_cost }
     }
 }
 
@@ -250,6 +289,8 @@ pub struct LrtOpinion {
     pub liquidity: Liquidity,
     /// Redemptions at a stale value, in the blocks already.
     pub run: Run,
+    /// Loans against it; in the run already.
+    pub lending: Option<Lending>,
     /// What bears the first loss; in the blocks already.
     pub first_loss: Option<FirstLoss>,
     /// Expected loss in scope S: slashing and base layer, without the run and before any reserve.

@@ -407,6 +407,8 @@ pub struct LrtParameters {
     pub redeemed_share: Ppt,
     /// Days to redeem it, from L1 to L4: below the first is L1, not below the last is L5.
     pub liquidity_days: [u64; 4],
+    /// Loss on selling 1 % of the supply, bp, from L1 to L4 likewise.
+    pub liquidity_cost_bp: [u64; 4],
     /// Days of EigenLayer's escrow.
     pub escrow_days: u64,
     /// Days in the beacon chain's exit queue, where nobody attested it.

@@ -12,8 +12,9 @@ use crate::decimal::{Ppt, mul_div_half_even};
 use crate::grade::{ExpectedLossPpt, Grade, RatingScale};
 use crate::hazard::Slack;
 use crate::loss_block::LossClass;
+use crate::lrt::LrtOpinion;
 use crate::methodology::Methodology;
-use crate::mitigation::Mitigant;
+use crate::mitigation::{Mitigant, VerificationLevel};
 use crate::operator_set::{RecipientKind, Redistribution, SlasherAuthority};
 use crate::sensitivity::{Change, Sensitivity, thresholds};
 use crate::uncertainty::{NotRated, Uncertainty};
@@ -101,6 +102,56 @@ pub fn not_rated_sentence(reason: NotRated) -> String {
             "Not rated: operator sets can slash shares of strategy {strategy} that it holds, and \
              no price of the strategy is recorded."
         ),
+    }
+}
+
+/// How well a token can be left, and what that rests on.
+#[must_use]
+pub fn exit_sentences(lrt: &LrtOpinion) -> Vec<String> {
+    let liquidity = &lrt.liquidity;
+    let redemption = match liquidity.days {
+        _ if liquidity.redemption.is_paused => "redemptions are stopped".to_owned(),
+        None => "nobody knows how long it takes to redeem 5 % of it".to_owned(),
+        Some(days) => format!("to redeem 5 % of it takes {days} days"),
+    };
+    let sale = match &liquidity.by_cost {
+        None => "what a sale costs is not known, since nobody attested it".to_owned(),
+        Some((grade, sale)) => format!(
+            "to sell 1 % costs {} % (L{}), as {}",
+            percent(sale.cost.0),
+            grade.number(),
+            who(sale.level),
+        ),
+    };
+    let mut sentences = vec![format!(
+        "Liquidity is L{}, which is no part of the grade: {redemption} (L{}), and {sale}.",
+        liquidity.grade.number(),
+        liquidity.by_days.number(),
+    )];
+    let (guard, leaving) = (percent(lrt.run.guard.0), percent(lrt.run.redeemed.0));
+    let mut run = format!(
+        "Before a loss above {guard} % is recognised, {leaving} % of it is taken to leave at the \
+         old value."
+    );
+    if let Some(lending) = &lrt.lending {
+        let added = lrt.run.forced.map_or(Ppt::ZERO, |sale| sale.share);
+        run.push_str(&format!(
+            " {} % stands behind loans that buy more of it, as {}: lenders sell from a loss of \
+             {} % on, and {} % more leaves.",
+            percent(lending.looped.0),
+            who(lending.level),
+            percent(lending.sold_from.0),
+            percent(added.0),
+        ));
+    }
+    sentences.push(run);
+    sentences
+}
+
+const fn who(level: Option<VerificationLevel>) -> &'static str {
+    match level {
+        Some(_) => "a third party attests",
+        None => "somebody concerned says",
     }
 }
 

@@ -85,15 +85,33 @@ pub struct Run {
     pub guard: Ppt,
     /// Share that is redeemed before any larger one is.
     pub redeemed: Ppt,
+    /// What lenders sell beside it.
+    pub forced: Option<ForcedSale>,
+}
+
+/// Collateral that lenders sell once a token lost enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
+pub struct ForcedSale {
+    /// Share of the supply.
+    pub share: Ppt,
+    /// The loss from which they do.
+    pub from: Ppt,
 }
 
 impl Run {
+    /// ρ: the share that leaves before a loss of so much is recognised.
+    fn leaving(self, loss: Probability) -> Ppt {
+        let is_sold = |sale: &ForcedSale| loss >= Probability::from_ppt(sale.from.0);
+        let sold = self.forced.filter(is_sold).map_or(Ppt::ZERO, |sale| sale.share);
+        self.redeemed.capped_add(sold)
+    }
+
     /// L / (1 − ρ) above the guard, at most everything.
     fn of(self, loss: Probability) -> Probability {
         if loss <= Probability::from_ppt(self.guard.0) {
             return loss;
         }
-        loss.over(Probability::from_ppt(self.redeemed.complement().0))
+        loss.over(Probability::from_ppt(self.leaving(loss).complement().0))
     }
 }
 

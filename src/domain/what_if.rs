@@ -19,6 +19,7 @@ use crate::operator::SetPosition;
 use crate::operator_set::SlasherAuthority;
 use crate::sensitivity::{Change, Sensitivity};
 use crate::state::ChainState;
+use crate::tail::Run;
 
 /// One input read otherwise than the log says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +89,11 @@ impl Tweak {
         }
     }
 
-    /// Share of a token that is redeemed before a loss is recognised.
-    pub(crate) const fn redeemed(&self, most: Ppt) -> Ppt {
+    /// Who leaves a token before a loss is recognised.
+    pub(crate) const fn run(&self, by_log: Run) -> Run {
         match self.change {
-            Some(Change::Redeemed(share)) => share,
-            _ => most,
+            Some(Change::Redeemed(redeemed)) => Run { redeemed, forced: None, ..by_log },
+            _ => by_log,
         }
     }
 

@@ -10,7 +10,7 @@ use assay_domain::methodology::Methodology;
 use assay_domain::state::ChainState;
 use assay_domain::state::registry::Stands;
 use assay_domain::text::UntrustedText;
-use assay_domain::{ChainId, Event, Fact, RatedEntity};
+use assay_domain::{ChainId, Event, Fact, OperatorId, RatedEntity};
 use serde_json::{Value, json};
 
 use super::{ReadModel, row_id};
@@ -113,6 +113,7 @@ fn subjects(chain_id: ChainId, claim: &Claim) -> Vec<RatedEntity> {
         Topic::Price(_) => Vec::new(),
         Topic::Watch(entity) => vec![entity],
         Topic::Token(id, _) => vec![RatedEntity::lrt(chain_id, id)],
+        Topic::Earner(earner, _) => vec![RatedEntity::operator(chain_id, OperatorId(earner))],
     }
 }
 

@@ -93,9 +93,11 @@ fn detail(lrt: &LrtOpinion, tail: Option<&Tail>) -> Value {
             "assets": reserve.assets.to_string(),
             "coveragePpt": reserve.coverage.map(|share| share.0.to_string()),
             "stalePpt": reserve.stale_share.0.to_string(),
+            "level": reserve.proof,
         },
         "liquidity": {
             "grade": lrt.liquidity.grade.number(),
+            "daysGrade": lrt.liquidity.by_days.number(),
             "days": lrt.liquidity.days,
             "wanted": redemption.wanted.to_string(),
             "queued": redemption.queued.to_string(),
@@ -104,7 +106,19 @@ fn detail(lrt: &LrtOpinion, tail: Option<&Tail>) -> Value {
             "staked": redemption.staked.to_string(),
             "delayDays": redemption.delay_days,
             "isPaused": redemption.is_paused,
+            "sale": lrt.liquidity.by_cost.map(|(grade, sale)| json!({
+                "grade": grade.number(),
+                "costPpt": sale.cost.0.to_string(),
+                "depth": sale.depth.to_string(),
+                "level": sale.level,
+            })),
         },
+        "lending": lrt.lending.map(|lending| json!({
+            "loopedPpt": lending.looped.0.to_string(),
+            "soldFromPpt": lending.sold_from.0.to_string(),
+            "addedPpt": lrt.run.forced.map_or(0, |sale| sale.share.0).to_string(),
+            "level": lending.level,
+        })),
         "guardPpt": lrt.run.guard.0.to_string(),
         "redeemedPpt": lrt.run.redeemed.0.to_string(),
         "firstLoss": lrt.first_loss.as_ref().map(|reserve| json!({

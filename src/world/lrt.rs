@@ -6,7 +6,7 @@
 
 use alloy::dyn_abi::DynSolValue;
 use alloy::primitives::{Address, I256, U256, bytes};
-use assay_domain::{Event, StakerId, StrategyId};
+use assay_domain::{Event, LrtId, StakerId, StrategyId};
 use serde_json::json;
 
 use super::{ETH, WAD, World, WorldError, address, ether, operator, set};
@@ -111,6 +111,11 @@ impl World {
             Some(observed)
         };
         TOKENS.iter().filter_map(named).collect()
+    }
+
+    /// The token that speaks a protocol's ABIs.
+    pub(super) fn token(&self, protocol: &str) -> Option<LrtId> {
+        self.manifests.iter().find(|one| one.name == protocol)?.token
     }
 
     fn deploy_tokens(&mut self) -> Result<(), WorldError> {

@@ -19,7 +19,7 @@ use assay_domain::{Fact, LrtId};
 
 use super::{
     CHAIN_ID, DOCUMENT, DOCUMENT_URI, MORNING, SLASH_PLACE, WAD, World, WorldError, address,
-    block_at, day_of, facts, head, lrt, operator, set, time_at,
+    block_at, day_of, ether, facts, head, lrt, operator, set, time_at,
 };
 use crate::attestation::{Document, Recorder, Refused, record};
 use crate::documents::{self, DocumentError};
@@ -76,8 +76,8 @@ pub async fn play(
 ) -> Result<CaughtUp, PlayError> {
     let all = facts()?;
     let mut said = BTreeMap::<u64, Vec<Said>>::new();
-    let token = all.iter().find_map(|fact| fact.event.lrt());
-    for one in messages(token)? {
+    let world = World::new()?;
+    for one in messages(world.token("etherfi"), world.token("kelp"))? {
         said.entry(one.day).or_default().push(one);
     }
     let stages: BTreeSet<u64> = said.keys().copied().chain([ORPHANED_DAY, *days.end()]).collect();
@@ -170,7 +170,7 @@ fn claim(day: u64, valid_days: u64, level: VerificationLevel, claim: Claim) -> M
 }
 
 /// Who administers, an auditor, an AVS that speaks for itself, and all that they say.
-fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
+fn messages(river: Option<LrtId>, heath: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     const THIRD: VerificationLevel = VerificationLevel::SignedThirdParty;
     const REMOTE: VerificationLevel = VerificationLevel::VerifiedRemote;
     const SELF: VerificationLevel = VerificationLevel::SelfClaim;
@@ -204,7 +204,7 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     let storing = published.into_iter().find(|one| one.name == "DA-1").map(|one| one.ruleset);
     let storing = storing.unwrap_or_else(|| ruleset.clone());
     let covered = BTreeSet::from([ruleset.hash(), storing.hash()]);
-    let (turnstone, wei) = (set(5, 0), U256::from(WAD) * U256::from(900));
+    let (turnstone, wei) = (set(5, 0), ether(900));
     let well_kept = [
         Claim::Ruleset { set: turnstone, ruleset },
         slasher(5, 0, SlasherKind::Immutable),
@@ -236,18 +236,25 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     };
     let price = Claim::Price { strategy: lrt::unpriced(), wei: U256::from(WAD / 100 * 104) };
     let uptime = Claim::Uptime { operator: operator(3), uptime: Ppt(995_000_000_000) };
-    let ether = |ether: u64| U256::from(ether) * U256::from(WAD);
     let profit = |avs: usize, id: u32, wei: U256| Claim::ProfitFromCorruption {
         set: set(avs, id),
         wei,
         method: "what it could withdraw in a day (DEMO)".to_owned(),
     };
     let threshold = Claim::CorruptionThreshold { set: set(3, 0), alpha: Ppt(333_333_333_334) };
-    let cushion = token.map(|token| Claim::FirstLossReserve {
+    let cushion = river.map(|token| Claim::FirstLossReserve {
         token,
         reserve: address("reserve", 0),
         wei: ether(250),
         is_automatic: true,
+    });
+    let traded =
+        heath.map(|token| Claim::DexDepth { token, cost: Ppt(4_500_000_000), wei: ether(900) });
+    let looped = heath.map(|token| Claim::LendingExposure {
+        token,
+        looped: Ppt(140_000_000_000),
+        loan_to_value: Ppt(880_000_000_000),
+        liquidation_threshold: Ppt(930_000_000_000),
     });
     let by = |key: &PrivateKeySigner, day: u64, valid_days: u64, level, said: Claim| {
         signed(key, day, claim(day, valid_days, level, said))
@@ -263,6 +270,8 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
     };
     let own = Some(address("avs", 3));
     let cushion = cushion.map(|claim| by(&auditor, 320, 600, THIRD, claim));
+    let market = traded.into_iter().chain(looped);
+    let market: Vec<_> = market.map(|claim| by(&auditor, 330, 600, THIRD, claim)).collect();
     let well_kept = well_kept.map(|claim| by(&auditor, 12, 700, REMOTE, claim));
     let mut all = vec![
         signed(&administrator, 10, appointed)?,
@@ -285,7 +294,7 @@ fn messages(token: Option<LrtId>) -> Result<Vec<Said>, PlayError> {
         by(&auditor, 300, 600, THIRD, profit(0, 0, ether(2_500)))?,
         by(&auditor, lrt::UNPRICED_DAY + 18, 60, THIRD, price)?,
     ];
-    for one in well_kept.into_iter().chain(cushion) {
+    for one in well_kept.into_iter().chain(cushion).chain(market) {
         all.push(one?);
     }
     Ok(all)

@@ -1,13 +1,15 @@
 //! Vector V13 and the certificates of the frontier.
 
-use assay_domain::decimal::Ppt;
+use std::collections::BTreeMap;
+
 use assay_domain::frontier::{
-    Certificate, FrontierError, Group, PositionBlock, PositionOutcome, Problem, SCENARIOS_MAX,
-    Scenario, scenarios,
+    Certificate, FrontierError, Group, PositionBlock, PositionOutcome, Problem, Scenario, input,
+    scenarios,
 };
 use assay_domain::loss::{BlockId, Factor, Hazard, Probability};
 use assay_domain::ratio::{self, Ratio};
-use serde_json::Value;
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use crate::vectors::vector;
 
@@ -119,7 +121,7 @@ fn the_sweep_runs_from_least_risk_to_most_reward() {
 }
 
 #[test]
-fn scenarios_keep_all_mass_and_leave_the_rest_to_the_worst_case() {
+fn few_courses_are_kept_as_they_are() {
     let block = |id: &str, p: &str, losses_bp: Vec<u16>| PositionBlock {
         id: BlockId::new(id).unwrap(),
         hazard: Hazard::Fixed(Probability::parse(p).unwrap()),
@@ -131,8 +133,7 @@ fn scenarios_keep_all_mass_and_leave_the_rest_to_the_worst_case() {
         block("b", "0.25", vec![0, 20]),
         block("c", "0.125", vec![5_000, 9_990]),
     ];
-    let (found, left) = scenarios(&blocks, Factor::Off, 2).unwrap();
-    assert_eq!(left, Ppt::ZERO);
+    let found = scenarios(&blocks, Factor::Off, 2).unwrap();
     let total = found.iter().map(|scenario| scenario.probability);
     assert_eq!(ratio::sum(total).unwrap(), Ratio::ONE);
     let probability = |losses: [&str; 2]| {
@@ -145,16 +146,55 @@ fn scenarios_keep_all_mass_and_leave_the_rest_to_the_worst_case() {
     // b and c: 20 and 9,990 bp are capped at all. a, b and c come together too.
     assert_eq!(probability(["1/2", "1"]), part("1/64"));
     assert_eq!(probability(["501/1000", "1"]), part("1/64"));
-    let (gamma, _) = scenarios(&blocks, Factor::GammaUnitVariance, 2).unwrap();
+    let gamma = scenarios(&blocks, Factor::GammaUnitVariance, 2).unwrap();
     assert_eq!(ratio::sum(gamma.iter().map(|s| s.probability)).unwrap(), Ratio::ONE);
     assert!(scenarios(&blocks, Factor::Off, 3).is_err());
+}
 
-    // Sixteen coins with losses of their own have 65,536 courses: 1,500 are kept.
-    let coin = |n: u16| block(&format!("coin {n}"), "0.5", vec![1 << n.min(12), n]);
-    let coins: Vec<PositionBlock> = (0..16).map(coin).collect();
-    let (kept, left) = scenarios(&coins, Factor::Off, 2).unwrap();
-    assert_eq!(kept.len(), SCENARIOS_MAX + 1);
-    assert_eq!(kept.last().unwrap().losses, [Ratio::ONE, Ratio::ONE]);
-    assert_eq!(ratio::sum(kept.iter().map(|s| s.probability)).unwrap(), Ratio::ONE);
-    assert!(left > Ppt(900_000_000_000), "{left}");
+/// Operators of two sets each, with a block of their own, and one of each set for all: a million
+/// courses and more.
+fn many() -> Vec<serde_json::Value> {
+    let name = |operator: usize, set: usize| format!("O{operator}|S{set}");
+    let own = (0..12).map(|operator| {
+        let deep = json!({ name(operator, 0): 9_000 - 300 * operator, name(operator, 1): 1_000 });
+        let shallow = json!({ name(operator, 0): 150 + 7 * operator, name(operator, 1): 90 });
+        json!({ "id": format!("C1|{operator}"), "lam": "0.06", "beta": "0.3", "outcomes": [
+            { "probability": "0.3", "losses_bp": deep },
+            { "probability": "0.7", "losses_bp": shallow }] })
+    });
+    let of_set = (0..2).map(|set| {
+        let all: BTreeMap<_, _> = (0..12).map(|operator| (name(operator, set), 2_000)).collect();
+        json!({ "id": format!("C3|{set}"), "lam": "0.02", "beta": "0.5",
+            "outcomes": [{ "probability": "1", "losses_bp": all }] })
+    });
+    own.chain(of_set).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn no_weights_have_less_tail_risk_than_in_the_scenarios(
+        parts in proptest::collection::vec(0_u32..100, 24),
+        level in prop::sample::select(vec!["0.9", "0.95", "0.99"]),
+    ) {
+        let total = parts.iter().sum::<u32>() + 1;
+        let positions = parts.iter().enumerate().map(|(index, part)| json!({
+            "id": format!("O{}|S{}", index / 2, index % 2),
+            "reward": "0.05", "cap": "1", "weight": format!("{part}/{total}"),
+        }));
+        let file = json!({
+            "level": level,
+            "positions": positions.collect::<Vec<_>>(),
+            "blocks": many(),
+            "hasCommonFactor": true,
+        });
+        let question = input::parse(&serde_json::to_vec(&file).unwrap()).unwrap();
+        assert!(question.problem.scenarios().len() <= 1_500);
+        let held = question.held.as_ref().unwrap();
+        let at_least = question.problem.tail_risk(held).unwrap();
+        let found = question.tail_risk(held).unwrap();
+        prop_assert!(at_least <= found);
+        // And not by much.
+        prop_assert!(found.minus(at_least).unwrap() <= found.times(part("1/20")).unwrap(), "{found} {at_least}");
+    }
 }

@@ -1,15 +1,16 @@
 //! The restaking graph that the fold makes: V10's networks as events of a chain.
 
 use alloy_primitives::{Address, B256, U256};
-use assay_domain::assess::When;
 use assay_domain::assess::network::{
     NotCovered, RestakingNetwork, Unbounded, UncoveredService, restaking_network,
 };
+use assay_domain::assess::{When, assess};
 use assay_domain::attestation::{
     AdministratorAppointment, Attestation, Claim, Message, SignerRegistration,
 };
 use assay_domain::decimal::Ppt;
 use assay_domain::hazard::Slack;
+use assay_domain::loss_block::LossClass;
 use assay_domain::methodology::Methodology;
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::network::loss_bound;
@@ -17,7 +18,8 @@ use assay_domain::ratio::Ratio;
 use assay_domain::state::ChainState;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
 use assay_domain::{
-    AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, State, StrategyId,
+    AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity, StakerId, State,
+    StrategyId,
 };
 use serde_json::Value;
 
@@ -217,6 +219,54 @@ fn v10e_from_events_is_unique_stake_and_the_least_of_its_sets() {
     let [one] = found.uncovered[..] else { panic!("{found:?}") };
     assert_eq!(one.service, UncoveredService::OperatorSet(set(3)));
     assert_eq!(one.reason, NotCovered::ProfitUnknown);
+}
+
+#[test]
+fn stake_that_another_platform_can_take_too_deters_nobody_whoever_says_so() {
+    let x = set(1);
+    let elsewhere = |key: usize, number: u8, units: &str| {
+        let (operator, platforms) = (operator(number), "Symbiotic".to_owned());
+        claimed(key, Claim::CrossPlatformStake { operator, platforms, wei: wei(units) })
+    };
+    for count in [2_u8, 17] {
+        let events: Vec<Event> = (1..=count).flat_map(|number| member(number, x, "10")).collect();
+        let stake = u64::from(count) * 10;
+        let found = |said: &[Event]| {
+            let mut all = vec![profit(1, x, "10"), threshold(x, ALL)];
+            all.extend_from_slice(said);
+            let chain = chain(events.clone(), &all);
+            let entity = RatedEntity::operator_set(CHAIN, x);
+            let methodology = Methodology::version_1().unwrap();
+            let opinion = assess(&chain, &entity, When::newest(&chain), &methodology);
+            let blocks = opinion.profile.blocks().iter();
+            let corrupted: u64 =
+                blocks.filter(|one| one.class == LossClass::C5).map(|one| one.hazard.0).sum();
+            (network(&chain), corrupted)
+        };
+        let mut last = i64::MAX;
+        let mut hazard = 0;
+        for (units, left) in
+            [("0", stake), ("3", stake - 3), ("10", stake - 10), ("99", stake - 10)]
+        {
+            for key in [1, 2] {
+                let (network, corrupted) = found(&[elsewhere(key, 1, units)]);
+                let [covered] = network.services[..] else { panic!("{network:?}") };
+                // α = 1 and π = 10: γ is a tenth of what is left, less one.
+                let slack = i64::try_from(left * ALL / 10).unwrap() - i64::try_from(ALL).unwrap();
+                assert_eq!((covered.slack, network.stake), (Slack(slack), covered.stake));
+                assert_eq!(covered.pooled, covered.stake - wei(&left.to_string()));
+                assert!(slack <= last && corrupted >= hazard, "{units}: {slack} {corrupted}");
+                (last, hazard) = (slack, corrupted);
+            }
+        }
+        // Of two the larger counts; all of it elsewhere is no deterrent, and not an unknown one.
+        let two = [elsewhere(1, 1, "2"), elsewhere(2, 1, "5")];
+        assert_eq!(found(&two).0.services[0].pooled, wei("5"));
+        let all: Vec<Event> = (1..=count).map(|number| elsewhere(1, number, "10")).collect();
+        let (network, corrupted) = found(&all);
+        assert_eq!(network.slack(), Some((Slack(-i64::try_from(ALL).unwrap()), true)));
+        assert!(corrupted > hazard, "{corrupted} after {hazard}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use assay_domain::decimal::{Atto, Ppt};
 use assay_domain::loss_block::{LossProfile, platform_block};
 use assay_domain::operator_set::set_profile;
-use assay_domain::tail::{Run, Tail, loss_above_one_percent, loss_model};
+use assay_domain::tail::{ForcedSale, Run, Tail, loss_above_one_percent, loss_model};
 
 use crate::model_support::{methodology, unknown_set};
 
@@ -53,7 +53,7 @@ fn the_mean_of_the_distribution_is_the_sum_of_the_blocks() {
 fn a_run_makes_losses_above_the_guard_worse_and_no_other() {
     let methodology = methodology();
     let profile = profile(Ppt(500_000_000_000));
-    let run = Run { guard: Ppt(30_000_000_000), redeemed: Ppt(200_000_000_000) };
+    let run = Run { guard: Ppt(30_000_000_000), redeemed: Ppt(200_000_000_000), forced: None };
     let plain = Tail::of(&loss_model(&profile, None, &methodology).unwrap(), 0);
     let worse = Tail::of(&loss_model(&profile, Some(run), &methodology).unwrap(), 0);
     assert!(worse.expected_loss > plain.expected_loss);
@@ -61,6 +61,14 @@ fn a_run_makes_losses_above_the_guard_worse_and_no_other() {
     // Nothing changes up to the guard; a loss of half becomes 62.5 %.
     assert_eq!(above(&worse, 250), above(&plain, 250));
     assert!(above(&worse, 6_000) > above(&plain, 6_000));
+    // What lenders sell from a loss of half on leaves too: half becomes 71.4 %, a tenth as before.
+    let from = Ppt(500_000_000_000);
+    let sale = Some(ForcedSale { share: Ppt(100_000_000_000), from });
+    let sold = Run { forced: sale, ..run };
+    let sold = Tail::of(&loss_model(&profile, Some(sold), &methodology).unwrap(), 0);
+    assert!(sold.expected_loss > worse.expected_loss);
+    assert!(above(&worse, 7_000) < above(&sold, 7_000));
+    assert_eq!(above(&worse, 1_000), above(&sold, 1_000));
     let all = Run { guard: Ppt::ONE, ..run };
     assert_eq!(Tail::of(&loss_model(&profile, Some(all), &methodology).unwrap(), 0), plain);
 }

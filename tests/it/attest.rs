@@ -8,7 +8,7 @@ use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use assay::attestation::{Document, Recorder, Refused, record};
 use assay::event_store::{Batch, EventStore, Record, RecordError, Timeliness};
-use assay::intake::{self, Door, ThroughDoor};
+use assay::intake::{self, Door};
 use assay::rater::Rater;
 use assay_domain::attestation::{
     AdministratorAppointment, Attestation, Claim, Message, Revocation, SignerRegistration,
@@ -631,10 +631,7 @@ async fn the_mutation_records_by_post_alone_and_keeps_every_reason() {
         let request = Request::post("/graphql").header("content-type", "application/json");
         ask(config, request.body(Body::from(body)).unwrap()).await
     };
-    let writes = || ApiConfig {
-        recorder: Some(Arc::new(ThroughDoor(door.clone()))),
-        ..ApiConfig::default()
-    };
+    let writes = || ApiConfig { recorder: Some(Arc::new(door.clone())), ..ApiConfig::default() };
     let text = |document: &Document| serde_json::to_string(document).unwrap();
     let document = signed(&key(2), third_party(slasher_is(MULTISIG)));
     let good = text(&document);

@@ -395,6 +395,26 @@ async fn the_doctor_finds_what_is_ill_and_says_what_to_do() {
 }
 
 #[test]
+fn a_schema_that_breaks_an_older_one_has_its_own_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = include_str!("../../graphql/schema.graphql");
+    let examine = |older: &str| {
+        let file = folder.path().join("older.graphql");
+        std::fs::write(&file, older).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+        told(&run(command.args(["schema", "--diff"]).arg(file)))
+    };
+    assert_eq!(examine(kept), (String::new(), String::new(), 0));
+    // An older one had a field more, and another one less.
+    let more = kept.replacen("type Frontier {", "type Frontier {\n  gone(x: Int): Int", 1);
+    let (said, error, code) =
+        examine(&more.replacen("  \"What is held now.\"\n  held: FrontierPoint\n", "", 1));
+    assert_eq!(said, "breaking: Frontier.gone is gone\nsafe: Frontier.held is new\n");
+    assert!(code == 9 && error.contains("1 breaking change"), "{error}");
+    assert_eq!(examine("type {").2, 1);
+}
+
+#[test]
 fn every_command_has_an_example_and_completions_load() {
     let assay = |arguments: &[&str]| {
         let output = run(Command::new(env!("CARGO_BIN_EXE_assay")).args(arguments));

@@ -1,6 +1,8 @@
 //! A first-loss reserve of a token: who must say what for it to bear losses, and what it bears.
 
-use alloy::primitives::{Address, B256, U256};
+use std::sync::LazyLock;
+
+use alloy::primitives::{Address, B256, U256, keccak256};
 use assay_domain::assess::{Opinion, When, assess, sensitivities};
 use assay_domain::attestation::{
     AdministratorAppointment, Attestation, Claim, Message, SignerRegistration,
@@ -12,6 +14,7 @@ use assay_domain::mitigation::VerificationLevel;
 use assay_domain::operator_set::SlasherAuthority;
 use assay_domain::rationale::rationale;
 use assay_domain::sensitivity::Change;
+use assay_domain::state::ChainState;
 use assay_domain::tail::{Tail, loss_model};
 use assay_domain::uncertainty::Uncertainty;
 use assay_domain::{AvsId, Event, OperatorId, OperatorSetId, RatedEntity};
@@ -19,17 +22,50 @@ use assay_domain::{AvsId, Event, OperatorId, OperatorSetId, RatedEntity};
 use crate::lrt::{WORLD, five, methodology, token};
 
 const ADMINISTRATOR: Address = Address::repeat_byte(0xad);
-const THIRD_PARTY: Address = Address::repeat_byte(0x71);
-const ANYBODY: Address = Address::repeat_byte(0x72);
-const NOW: u64 = 1_746_600_000;
+pub(crate) const THIRD_PARTY: Address = Address::repeat_byte(0x71);
+pub(crate) const ANYBODY: Address = Address::repeat_byte(0x72);
+/// It belongs to the token it speaks of.
+pub(crate) const ISSUER: Address = Address::repeat_byte(0x73);
+pub(crate) const NOW: u64 = 1_746_600_000;
+
+static FIVE: LazyLock<ChainState> =
+    LazyLock::new(|| five().state().chains.remove(&1).expect("the chain they speak on"));
 
 fn event(signer: Address, digest: u8, message: Message) -> Event {
     message.into_event(B256::repeat_byte(digest), signer, [0; 65])
 }
 
+/// Somebody says something, for thirty days.
+pub(crate) fn said(signer: Address, level: VerificationLevel, claim: Claim) -> Event {
+    said_at(NOW, signer, level, claim)
+}
+
+/// The same from a time on.
+pub(crate) fn said_at(time: u64, signer: Address, level: VerificationLevel, claim: Claim) -> Event {
+    let message = Attestation {
+        evidence: B256::ZERO,
+        observed_at: time,
+        effective_block: 1,
+        expires_at: time + 30 * 86_400,
+        level,
+        claim,
+    };
+    let digest = keccak256(format!("{signer} {:?}", message.claim));
+    let message = Message::Attestation(message);
+    assert_eq!(message.fault(), None);
+    message.into_event(digest, signer, [0; 65])
+}
+
 /// The one who may sign at a level.
 fn admitted(signer: Address, level: VerificationLevel, digest: u8) -> Event {
     let affiliations = [].into();
+    let message = SignerRegistration { signer, level, affiliations, effective_block: 1 };
+    event(ADMINISTRATOR, digest, Message::SignerRegistration(message))
+}
+
+/// The one who may sign as a third party, of others.
+fn affiliated(signer: Address, with: Address, digest: u8) -> Event {
+    let (level, affiliations) = (VerificationLevel::SignedThirdParty, [with].into());
     let message = SignerRegistration { signer, level, affiliations, effective_block: 1 };
     event(ADMINISTRATOR, digest, Message::SignerRegistration(message))
 }
@@ -44,31 +80,36 @@ fn reserve(signer: Address, level: VerificationLevel, ppm: u64, is_automatic: bo
         wei: nav * U256::from(ppm) / U256::from(1_000_000) + U256::ONE,
         is_automatic,
     };
-    let message = Attestation {
-        claim,
-        level,
-        evidence: B256::ZERO,
-        observed_at: NOW,
-        effective_block: 1,
-        expires_at: NOW + 30 * 86_400,
-    };
-    assert_eq!(Message::Attestation(message.clone()).fault(), None);
-    event(signer, signer[0], Message::Attestation(message))
+    said(signer, level, claim)
 }
 
 /// What is said of Kelp's token when these claims count.
 fn kelp(claims: &[Event]) -> Opinion {
-    let mut chain = five().state().chains.remove(&1).unwrap();
+    opinion("kelp", claims, 0)
+}
+
+/// An administrator, a third party, and somebody whose word earns nothing.
+pub(crate) fn registry() -> Vec<Event> {
     let appointed = AdministratorAppointment { administrator: ADMINISTRATOR, effective_block: 1 };
-    let mut events = vec![
+    vec![
         event(ADMINISTRATOR, 1, Message::AdministratorAppointment(appointed)),
         admitted(THIRD_PARTY, VerificationLevel::SignedThirdParty, 2),
         admitted(ANYBODY, VerificationLevel::SelfClaim, 3),
-    ];
+    ]
+}
+
+/// What is said of a protocol's token so many days after these claims count.
+pub(crate) fn opinion(name: &str, claims: &[Event], days: u64) -> Opinion {
+    let mut chain = FIVE.clone();
+    let mut events = registry();
+    events.push(affiliated(ISSUER, token(name).0, 4));
     events.extend_from_slice(claims);
     chain.fold_messages(&events.iter().collect::<Vec<_>>(), NOW);
-    let at = BlockRef { number: chain.block_number, timestamp: NOW, ..BlockRef::default() };
-    assess(&chain, &RatedEntity::lrt(1, token("kelp")), When::at(at), &methodology())
+    let (number, timestamp) = (chain.block_number + days * 7_200, NOW + days * 86_400);
+    // Nothing else happens in these days.
+    chain.block_number = number;
+    let at = BlockRef { number, timestamp, ..BlockRef::default() };
+    assess(&chain, &RatedEntity::lrt(1, token(name)), When::at(at), &methodology())
 }
 
 fn verified(ppm: u64) -> Event {

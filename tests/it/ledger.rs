@@ -47,7 +47,7 @@ fn shipped() -> Vec<Batch> {
     import.batches().unwrap().map(Result::unwrap).collect()
 }
 
-fn rater(store: &EventStore) -> Rater {
+pub(crate) fn rater(store: &EventStore) -> Rater {
     Rater::new(store.clone(), Arc::new(Methodology::version_1().unwrap()))
 }
 

@@ -12,17 +12,21 @@ use assay::rater::Rater;
 use assay::solver;
 use assay_domain::assess::positions::{Book, BookError, PositionId, Subject, book};
 use assay_domain::assess::{When, assess};
+use assay_domain::attestation::Claim;
 use assay_domain::block::epoch_end;
 use assay_domain::decimal::{PPT_ONE, Ppt};
 use assay_domain::frontier::Terms;
 use assay_domain::frontier::pricing::{OptIn, Tail};
+use assay_domain::mitigation::VerificationLevel;
 use assay_domain::ratio::Ratio;
 use assay_domain::state::ChainState;
 use assay_domain::tail::loss_model;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity};
-use assay_graphql::Backend;
+use assay_graphql::{ApiConfig, Backend};
 use serde_json::{Value, json};
 
+use crate::first_loss::{ANYBODY, THIRD_PARTY, registry, said_at};
+use crate::graphql::live::serve_as;
 use crate::lrt::{
     BEACON, START, Speaker, WAD, WORLD, World, ether, five, methodology, number, set, token, uint,
     who,
@@ -173,6 +177,46 @@ fn a_position_earns_what_submissions_name_for_it_after_the_split_over_its_stake(
 }
 
 #[test]
+fn what_an_operator_never_got_is_no_reward_whoever_says_so() {
+    let entity = RatedEntity::operator(1, a());
+    // All of it was earned, more than a day before.
+    let time = FROM + 16 * DAY;
+    let earned = |claims: &[Event]| {
+        let mut chain = aged(&paid());
+        let mut events = registry();
+        events.extend_from_slice(claims);
+        chain.fold_messages(&events.iter().collect::<Vec<_>>(), time);
+        let when = When { time, ..when(&chain) };
+        let found = book(&chain, Subject::Entity(&entity), None, when, &methodology()).unwrap();
+        let reward = &found.positions.iter().find(|one| one.id == (a(), x1())).unwrap().reward;
+        (reward.wei, reward.realised.get(&PAID_IN).copied())
+    };
+    let got = |signer: Address, token: Address, cumulative: U256| {
+        let claim = Claim::RewardRealisation { earner: a().0, token, cumulative };
+        let level = if signer == ANYBODY {
+            VerificationLevel::SelfClaim
+        } else {
+            VerificationLevel::SignedThirdParty
+        };
+        said_at(time, signer, level, claim)
+    };
+    let (whole, none) = earned(&[]);
+    assert_eq!(none, None);
+    // Named for A are 2,800 and 700, of which it keeps a tenth.
+    let kept = ether(350);
+    assert_eq!(earned(&[got(THIRD_PARTY, PAID_IN, kept)]), (whole, None), "all of it");
+    assert_eq!(earned(&[got(THIRD_PARTY, PAID_IN, kept * U256::from(9))]), (whole, None));
+    assert_eq!(earned(&[got(THIRD_PARTY, UNPRICED, U256::ZERO)]), (whole, None));
+    let (two, half) = (U256::from(2), Some(Ppt(PPT_ONE / 2)));
+    for signer in [THIRD_PARTY, ANYBODY] {
+        let (less, share) = earned(&[got(signer, PAID_IN, kept / two)]);
+        assert_eq!((less, share), (whole / two, half));
+    }
+    let disputed = [got(THIRD_PARTY, PAID_IN, kept / two), got(ANYBODY, PAID_IN, kept)];
+    assert_eq!(earned(&disputed), (whole / two, half), "the least counts");
+}
+
+#[test]
 fn rewards_and_stake_behind_the_window_are_forgotten() {
     let mut chain = aged(&paid());
     let entity = RatedEntity::operator(1, a());
@@ -211,8 +255,7 @@ fn the_frontier_of_a_token_is_certified_and_priced_by_its_rated_distribution() {
     let more = ((b(), y7), Ppt(PPT_ONE / 50));
     let found = held(&chain, Subject::Entity(&entity), Some(more.0));
     assert_eq!(found.positions.len(), 5, "four held and one more");
-    let (question, step) = found.question(&terms(Some(more))).unwrap();
-    assert!(step <= 2_500, "{step}");
+    let question = found.question(&terms(Some(more))).unwrap();
     let weights = question.held.clone().unwrap();
     let limits = question.problem.groups();
     assert!(!limits.is_empty(), "what an operator has of the token limits its sets");
@@ -262,7 +305,7 @@ fn what_is_no_portfolio_is_refused_with_the_reason() {
     assert_eq!(refused(Subject::Positions(&unknown)), BookError::UnknownSet(nowhere));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
     let chain = paid();
     let database = support::database().await;
@@ -301,7 +344,7 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
     assert!(is_done, "{errors}");
     let told: Value = serde_json::from_slice(&told).unwrap();
     let simulator = Some(simulator(database.store().await));
-    let backend = Backend { simulator, ..Backend::from(&database.pool().await) };
+    let backend = Backend { simulator: simulator.clone(), ..Backend::from(&database.pool().await) };
     let query = "query ($entity: String!) { frontier(entity: $entity, points: 3) {
         rewardsFrom positions { yearlyRewardPpt weightPpt operator { slug } }
         points { rewardPpt riskPpt gapPpt weightsPpt } held { rewardPpt riskPpt } } }";
@@ -331,6 +374,20 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
         is_it(&point["riskPpt"], &of_log["cvar"]);
         is_it(&point["gapPpt"], &of_log["gap"]);
     }
+    // And so does the command of a server, or as of a point of the record, by a part of the slug.
+    let config = ApiConfig { simulator, ..ApiConfig::default() };
+    let server = serve_as(&database.pool().await, config).await;
+    let head = answer["extensions"]["assay"]["position"].as_str().unwrap();
+    for more in [["--url", &server], ["--at", head]] {
+        let arguments = ["--of", &slug[..slug.len() - 4], more[0], more[1]];
+        let (is_done, told, errors) = ask(&arguments);
+        assert!(is_done, "{errors}");
+        let told: Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!(told["data"]["frontier"]["points"], found["points"], "{more:?}");
+        assert_eq!(told["data"]["frontier"]["held"], found["held"], "{more:?}");
+    }
+    let priced = ask(&["--of", &slug, "--url", &server, "--hurdle-rate", "9%"]);
+    assert!(!priced.0 && priced.2.contains("cannot be used with"), "{}", priced.2);
     // What is held is one of the portfolios: nothing on the frontier that earns less risks more.
     let (reward, risk) = (ppt(&found["held"]["rewardPpt"]), ppt(&found["held"]["riskPpt"]));
     assert!(reward > 0 && risk > 0);
@@ -338,5 +395,5 @@ async fn the_command_says_what_positions_of_the_log_earn_and_risk() {
         assert!(ppt(&point["riskPpt"]) <= risk + ppt(&point["gapPpt"]) + 1, "{answer}");
     }
     let (is_done, _, errors) = ask(&["--of", "lrt-1-0x00"]);
-    assert!(!is_done && errors.contains("the log has no lrt-1-0x00"), "{errors}");
+    assert!(!is_done && errors.contains("there is no entity lrt-1-0x00"), "{errors}");
 }

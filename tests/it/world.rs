@@ -80,6 +80,7 @@ async fn the_made_up_world_has_something_for_every_page() {
     every_band_that_there_can_be_is_there(&database).await;
     tokens_are_looked_through(&database).await;
     a_reserve_is_a_line_of_its_own(&database).await;
+    one_token_has_a_market(&database).await;
     stake_earns_and_the_frontier_bends(&database).await;
     what_is_signed_is_there(&database, world::head(&facts).timestamp).await;
     a_slash_was_taken_back(&database).await;
@@ -197,6 +198,40 @@ async fn a_reserve_is_a_line_of_its_own(database: &TestDatabase) {
         assert_eq!(line["provenance"], json!("{\"attested\":\"signed_third_party\"}"));
     }
     assert_eq!(reserves, 1);
+}
+
+/// What a sale of one token costs is attested, and how much of it stands behind loans; of the
+/// others nobody says, and their liquidity is the days alone.
+async fn one_token_has_a_market(database: &TestDatabase) {
+    let query = "{ lrts(first: 5) { nodes { rating { rationale { restsOn } } backing {
+        redeemedBeforePpt lending { loopedPpt soldFromPpt addedPpt level }
+        liquidity { grade daysGrade sale { grade costPpt depth level } } } } } }";
+    let data = ask(database, query).await;
+    let mut sold = 0;
+    for lrt in list(&data["lrts"]) {
+        let (backing, liquidity) = (&lrt["backing"], &lrt["backing"]["liquidity"]);
+        let told = lrt["rating"]["rationale"]["restsOn"].to_string();
+        if liquidity["sale"].is_null() {
+            assert_eq!(liquidity["grade"], liquidity["daysGrade"], "{lrt}");
+            assert_eq!(backing["redeemedBeforePpt"], "300000000000");
+            assert!(told.contains("what a sale costs is not known"), "{told}");
+            continue;
+        }
+        sold += 1;
+        let legs = [&liquidity["daysGrade"], &liquidity["sale"]["grade"]];
+        let worst = legs.into_iter().filter_map(Value::as_i64).max();
+        assert_eq!((liquidity["grade"].as_i64(), legs[1]), (worst, &json!(3)));
+        assert_eq!(liquidity["sale"]["level"], "SIGNED_THIRD_PARTY");
+        assert!(wei(&backing["redeemedBeforePpt"]) < U256::from(200_000_000_000_u64), "{lrt}");
+        let lending = &backing["lending"];
+        assert_eq!(
+            (&lending["loopedPpt"], &lending["addedPpt"]),
+            (&json!("140000000000"), &json!("140000000000"))
+        );
+        assert!(told.contains("to sell 1 % costs 0.45 % (L3), as a third party attests"), "{told}");
+        assert!(told.contains("14 % stands behind loans"), "{told}");
+    }
+    assert_eq!(sold, 1);
 }
 
 async fn what_is_signed_is_there(database: &TestDatabase, now: u64) {

@@ -88,15 +88,20 @@ pub(crate) struct LrtReserve {
     pub coverage_ppt: Option<BigInt>,
     /// Share of what is seen whose pods were not proven within seven days, 1e-12.
     pub stale_ppt: BigInt,
+    /// Level of the signed proof that this rests on. Null: it rests on the log.
+    pub level: Option<VerificationLevel>,
 }
 
-/// How fast 5 % of the supply turns into ether: the redemption leg alone, since no market depth is
-/// recorded. A scale of its own, never part of the rating. Amounts are wei of ether.
+/// How well a token turns into ether: the worse of how long it takes to redeem 5 % of the supply and
+/// of what it costs to sell 1 %. A scale of its own, never part of the rating. Amounts are wei of
+/// ether.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LrtLiquidity {
-    /// 1 (within a day) to 5 (a month or later, or not at all).
+    /// 1 to 5: the worse of both legs, or the days alone where nobody attested what a sale costs.
     pub grade: i32,
+    /// 1 (within a day) to 5 (a month or later, or not at all).
+    pub days_grade: i32,
     /// Days. Null: what is known does not suffice, or redemptions are stopped.
     pub days: Option<i64>,
     /// What is to be redeemed.
@@ -113,6 +118,38 @@ pub(crate) struct LrtLiquidity {
     pub delay_days: i64,
     /// Whether redemptions are stopped.
     pub is_paused: bool,
+    /// The other leg. Null: nobody attested what a sale costs, and it is not known.
+    pub sale: Option<LrtSale>,
+}
+
+/// What it takes to sell a token on its markets, as attested: the worst that anybody says.
+#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LrtSale {
+    /// 1 (below 10 bp) to 5 (3 % or more).
+    pub grade: i32,
+    /// What selling 1 % of the supply at once loses against its value, 1e-12.
+    pub cost_ppt: BigInt,
+    /// For how much it can be sold before a loss is recognised, wei of ether.
+    pub depth: BigInt,
+    /// Level of the third party whose cost that is. Null: somebody concerned says it, and is
+    /// believed since it makes things worse.
+    pub level: Option<VerificationLevel>,
+}
+
+/// Loans that were taken against a token to buy more of it, as attested: the worst that anybody
+/// says.
+#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LrtLending {
+    /// Share of the supply behind them, 1e-12.
+    pub looped_ppt: BigInt,
+    /// The loss from which lenders sell it, 1e-12.
+    pub sold_from_ppt: BigInt,
+    /// What that adds to `redeemedBeforePpt` for losses from there on, 1e-12: with it at most 30 %.
+    pub added_ppt: BigInt,
+    /// Level of the third party whose share that is. Null: somebody concerned says it.
+    pub level: Option<VerificationLevel>,
 }
 
 /// What bears a token's losses before its holders do; in the loss blocks already.
@@ -137,6 +174,7 @@ struct Detail {
     unpriced: Vec<Address>,
     reserve: LrtReserve,
     liquidity: LrtLiquidity,
+    lending: Option<LrtLending>,
     guard_ppt: BigInt,
     redeemed_ppt: BigInt,
     slashing_loss_ppt: BigInt,
@@ -201,9 +239,14 @@ impl LrtBacking {
         &self.detail.reserve
     }
 
-    /// How fast it turns into ether.
+    /// How well it turns into ether.
     async fn liquidity(&self) -> &LrtLiquidity {
         &self.detail.liquidity
+    }
+
+    /// Loans against it. Null where nobody attested any.
+    async fn lending(&self) -> Option<&LrtLending> {
+        self.detail.lending.as_ref()
     }
 
     /// What bears the first loss. Null where nobody vouches for anything.

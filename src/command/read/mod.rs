@@ -6,6 +6,7 @@ mod diff;
 mod entity;
 mod explain;
 mod export;
+mod frontier;
 mod history;
 mod look_through;
 mod ls;
@@ -25,6 +26,7 @@ pub(super) use compare::{CompareArgs, run as compare};
 pub(super) use diff::{DiffArgs, run as diff};
 pub(super) use explain::{ExplainArgs, run as explain};
 pub(super) use export::{ExportArgs, run as export};
+pub(super) use frontier::run as frontier;
 pub(super) use history::{HistoryArgs, run as history};
 pub(super) use look_through::{LookThroughArgs, run as look_through};
 pub(super) use ls::{LsArgs, run as ls};
@@ -64,6 +66,16 @@ pub(super) struct ReadArgs {
 }
 
 impl ReadArgs {
+    /// Whether the API must be asked: of a server, or as of another point than now.
+    pub(super) fn is_of_api(&self) -> bool {
+        self.server.is_remote() || self.at != At::Head
+    }
+
+    /// Whether JSON is wanted.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     async fn open(&self, database: &DatabaseArgs) -> anyhow::Result<Reading> {
         let source = self.server.open(database).await?;
         let as_of = source.as_of(&self.at).await?;

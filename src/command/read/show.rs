@@ -180,16 +180,27 @@ fn facts(entity: &Value, card: &mut Card) {
         card.line(
             "reserve",
             format!(
-                "{} ({} of the liabilities)",
+                "{} ({} of the liabilities{})",
                 word(&reserve["status"]),
-                percent(&reserve["coveragePpt"])
+                percent(&reserve["coveragePpt"]),
+                match reserve["level"].as_str() {
+                    None => "",
+                    Some("SELF_CLAIM") => ", as claimed",
+                    Some(_) => ", attested",
+                },
             ),
         );
         let days = liquidity["days"].as_u64();
         let days = days.map_or_else(|| "not known".to_owned(), |days| format!("{days} days"));
+        let sale = &liquidity["sale"];
+        let cost = match (sale.is_null(), sale["level"].as_str()) {
+            (true, _) => "what a sale of 1 % costs is not known".to_owned(),
+            (false, Some(_)) => format!("{} to sell 1 %, attested", percent(&sale["costPpt"])),
+            (false, None) => format!("{} to sell 1 %, as claimed", percent(&sale["costPpt"])),
+        };
         card.line(
             "liquidity",
-            format!("{} of 5: {days} for 5 % of the supply", liquidity["grade"]),
+            format!("{} of 5: {days} for 5 % of the supply; {cost}", liquidity["grade"]),
         );
     }
     for (list, label) in [

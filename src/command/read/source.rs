@@ -44,9 +44,7 @@ impl ServerArgs {
     /// Opens the database, or prepares to ask the server.
     pub(crate) async fn open(&self, database: &DatabaseArgs) -> anyhow::Result<Source> {
         let Some(url) = &self.url else {
-            let open = database.open().await?;
-            let backend = Backend::from(&open.reader().await?);
-            return Ok(Source::Local { backend, open: Box::new(open) });
+            return Source::over(database.open().await?).await;
         };
         let base: Url = url
             .trim_end_matches('/')
@@ -119,6 +117,12 @@ impl Answer {
 }
 
 impl Source {
+    /// The API over an open database.
+    pub(crate) async fn over(open: Open) -> anyhow::Result<Self> {
+        let backend = Backend::from(&open.reader().await?);
+        Ok(Self::Local { backend, open: Box::new(open) })
+    }
+
     /// The same with what plays scenarios, which needs the log.
     pub(crate) async fn with_scenarios(mut self) -> anyhow::Result<Self> {
         if let Self::Local { backend, open } = &mut self {

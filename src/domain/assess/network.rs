@@ -4,6 +4,8 @@
 //! throughout the next exit window; its services are the sets. Under Unique Stake no stake is in
 //! two sets, so the graph falls apart into one network a set, and the least slack of these is the
 //! slack of all: a coalition over several sets stakes and gains the sum of its parts.
+//! Stake that another platform can take too deters nobody here: as if what it secures there were
+//! worth just that much, the pooled network of §2.5 at its worst.
 //! What nobody attested is no part of it and is named.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +63,8 @@ pub struct CoveredSet {
     pub is_threshold_assumed: bool,
     /// Stake, wei.
     pub stake: U256,
+    /// The part of it that other platforms can take too, wei, as attested; none of γ.
+    pub pooled: U256,
     /// Operators with stake in it.
     pub operators: usize,
     /// γ, rounded down.
@@ -152,17 +156,16 @@ impl Assessor<'_> {
         let mut uncovered = Vec::new();
         let mut stakes = Stakes::new();
         for set in self.chain.operator_sets.keys().copied() {
-            let mut nodes: BTreeMap<OperatorId, U256> = BTreeMap::new();
+            let mut stake = U256::ZERO;
             for (operator, strategy, wei) in self.evidence().stakes_at_risk(set) {
-                let node = nodes.entry(operator).or_default();
-                *node = node.saturating_add(wei);
+                stake = stake.saturating_add(wei);
                 stakes.entry((operator, set)).or_default().insert(strategy, wei);
             }
-            match self.service_of(set, &nodes) {
+            match self.service_of(set, stake) {
                 Ok(service) => services.push(service),
                 Err(reason) => {
                     let service = UncoveredService::OperatorSet(set);
-                    uncovered.push(Uncovered { service, stake: sum(nodes.values()), reason });
+                    uncovered.push(Uncovered { service, stake, reason });
                 }
             }
         }
@@ -188,9 +191,10 @@ impl Assessor<'_> {
     fn service_of(
         &self,
         set: OperatorSetId,
-        nodes: &BTreeMap<OperatorId, U256>,
+        stake: U256,
     ) -> Result<(Ratio, CoveredSet), NotCovered> {
         let evidence = self.evidence();
+        let nodes = evidence.deterring_stakes(set);
         let attested = evidence.profit(set).and_then(|(profit, level)| Some((profit, level?)));
         let (profit, level) = attested.ok_or(NotCovered::ProfitUnknown)?;
         if nodes.is_empty() {
@@ -198,15 +202,20 @@ impl Assessor<'_> {
         }
         let attested = evidence.threshold(set);
         let threshold = attested.unwrap_or(self.methodology.corruption.default_alpha);
-        let (slack, is_exact) =
-            slack_of(nodes, profit, threshold).map_err(|_| NotCovered::TooLarge)?;
+        let deterring = sum(nodes.values());
+        let (slack, is_exact) = if deterring.is_zero() {
+            (Ratio::ONE.negated(), true)
+        } else {
+            slack_of(&nodes, profit, threshold).map_err(|_| NotCovered::TooLarge)?
+        };
         let found = CoveredSet {
             set,
             profit,
             level,
             threshold,
             is_threshold_assumed: attested.is_none(),
-            stake: sum(nodes.values()),
+            stake,
+            pooled: stake.saturating_sub(deterring),
             operators: nodes.len(),
             slack: Slack(floor_ppt(slack)),
             is_exact,

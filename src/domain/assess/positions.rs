@@ -2,7 +2,8 @@
 //!
 //! A position is an operator in an operator set. What it earns is what submissions name for it, and
 //! its part of what they pay by a rule, after the operator's split, over the stake that earned it;
-//! gas is in no log. Rewards in a token without a recorded price count as nothing. The protocol's
+//! gas is in no log. Where somebody attests that an operator got less of a token than submissions
+//! say, no more of it counts. Rewards in a token without a recorded price count as nothing. The protocol's
 //! own incentives, and rewards for being in the AVSDirectory, are earned without slashable stake
 //! and are no position's.
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::{Address, U256};
 
 use super::{Assessor, PLATFORM, When, assess, platform};
+use crate::attestation::{Claim, Topic};
 use crate::decimal::{ATTO_ONE, PPT_ONE, Ppt};
 use crate::event::RewardedService;
 use crate::frontier::PositionBlock;
@@ -26,6 +28,9 @@ use crate::state::rewards::{Earner, Window};
 use crate::state::staker::{mul_div_floor, slashable_shares};
 use crate::tail::{loss_model, on_positions};
 use crate::what_if::Tweak;
+
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 86_400;
 
 /// Positions of one book; more is no question that a solver answers in time.
 pub const POSITIONS_MAX: usize = 100;
@@ -67,6 +72,9 @@ pub struct Reward {
     pub stake_days: U256,
     /// Tokens that were earned too and have no recorded price.
     pub unpriced: BTreeSet<Address>,
+    /// Tokens of which the operator got less than it should have, as attested, with the share that
+    /// it got at most; no more of them counts.
+    pub realised: BTreeMap<Address, Ppt>,
     /// Whether it is what the set's members earn together, for want of own stake.
     pub is_of_set: bool,
 }
@@ -84,6 +92,8 @@ pub struct Book {
     pub window: Option<Window>,
     /// The rated distribution of a liquid restaking token.
     pub rated: Option<LossModel>,
+    /// What selling 1 % of a liquid restaking token costs, if anybody attests it.
+    pub sale_cost: Option<Ppt>,
 }
 
 /// Why there is no book.
@@ -118,7 +128,7 @@ pub fn book(
     methodology: &Methodology,
 ) -> Result<Book, BookError> {
     let assessor = Assessor { chain, when, methodology, tweak: Tweak::NONE };
-    let mut rated = None;
+    let (mut rated, mut sale_cost) = (None, None);
     let mut everywhere = vec![platform(chain, when, methodology)];
     // What each operator has of the whole: no more can be in its sets.
     let mut stakes: BTreeMap<OperatorId, Ppt> = BTreeMap::new();
@@ -146,6 +156,8 @@ pub fn book(
                 everywhere = blocks.filter(|block| is_base(block.class)).cloned().collect();
                 let run = opinion.lrt.as_ref().map(|lrt| lrt.run);
                 rated = loss_model(&opinion.profile, run, methodology).ok();
+                let sale = opinion.lrt.as_ref().and_then(|lrt| lrt.liquidity.by_cost);
+                sale_cost = sale.map(|(_, sale)| sale.cost);
             }
             EntityKind::Avs | EntityKind::OperatorSet => {
                 return Err(BookError::NotAHolder(*entity));
@@ -191,7 +203,8 @@ pub fn book(
     let mut blocks = assessor.blocks_on(&ids);
     let all = vec![true; ids.len().saturating_add(1)];
     blocks.extend(everywhere.iter().filter_map(|block| on_positions(block, &all, methodology)));
-    Ok(Book { positions, groups, blocks, window: chain.rewards.window(), rated })
+    let window = chain.rewards.window();
+    Ok(Book { positions, groups, blocks, window, rated, sale_cost })
 }
 
 impl Assessor<'_> {
@@ -349,6 +362,14 @@ impl Assessor<'_> {
                     continue;
                 };
                 let net = rewards.after_split(amount, operator, service, self.when.time);
+                let net = match self.realised(operator, token) {
+                    Some(share) => {
+                        reward.realised.insert(token, share);
+                        mul_div_floor(net, U256::from(share.0), U256::from(PPT_ONE))
+                            .unwrap_or_default()
+                    }
+                    None => net,
+                };
                 let wei = mul_div_floor(net, price, U256::from(WAD)).unwrap_or(U256::MAX);
                 reward.wei = reward.wei.saturating_add(wei);
             }
@@ -359,6 +380,23 @@ impl Assessor<'_> {
         let yearly = mul_div_floor(reward.wei, scaled, stake).unwrap_or_default();
         reward.yearly = Ppt(u64::try_from(yearly).unwrap_or(u64::MAX));
         reward
+    }
+
+    /// The share of what an operator keeps of its rewards in a token that it got at most, where
+    /// somebody attests less than all: its sum of all time over what it should have got within the
+    /// window until then. Of several claims the least share counts.
+    fn realised(&self, operator: OperatorId, token: Address) -> Option<Ppt> {
+        let topic = Topic::Earner(operator.0, token);
+        let shares = self.chain.registry.current(topic, self.when.time).filter_map(|current| {
+            let Claim::RewardRealisation { cumulative, .. } = current.claim else { return None };
+            // Observed at least this long ago.
+            let age = current.age_days.saturating_add(1).saturating_mul(DAY_SECONDS);
+            let until = self.when.time.saturating_sub(age);
+            let kept = self.chain.rewards.kept(operator, token, until);
+            let share = mul_div_floor(*cumulative, U256::from(PPT_ONE), kept)?;
+            Some(Ppt(u64::try_from(share).unwrap_or(u64::MAX)))
+        });
+        shares.min().filter(|share| *share < Ppt::ONE)
     }
 
     /// Operators that a set can slash.

@@ -1,22 +1,12 @@
 //! The question that positions from the log pose.
-//!
-//! Losses are rounded up to a step, so the tail risk stays an upper bound. A fine step leaves more
-//! courses of the year to the worst case, a coarse one rounds more: the one with the least bound is
-//! taken.
-
-use std::collections::BTreeMap;
 
 use super::input::{IDLE, InputError, Question};
-use super::{FrontierError, Group, PositionBlock, PositionOutcome, Problem, Scenario, scenarios};
+use super::{Group, Problem, scenarios};
 use crate::assess::positions::{Book, PositionId};
 use crate::decimal::Ppt;
-use crate::loss::{CELLS, Factor, Probability};
+use crate::loss::Factor;
 use crate::ratio::{Ratio, RatioError};
 
-/// What losses are rounded up to where basis points leave too much to the worst case, finest first.
-const COARSER_STEPS_BP: [u16; 4] = [10, 100, 500, 1_000];
-/// What may be left to the worst case without asking for a coarser step: a hundredth of a per cent.
-const LEFT_MAX: Ppt = Ppt(100_000_000);
 /// Parts per trillion in a part per million: finer would be noise, and exact fractions are long.
 const PPT_PER_PPM: u64 = 1_000_000;
 
@@ -40,11 +30,11 @@ pub struct Terms {
 }
 
 impl Book {
-    /// The question that these positions pose, and the step in bp to which losses are rounded up.
+    /// The question that these positions pose.
     ///
     /// # Errors
     /// When a figure is out of range or a fraction does not fit.
-    pub fn question(&self, terms: &Terms) -> Result<(Question, u16), InputError> {
+    pub fn question(&self, terms: &Terms) -> Result<Question, InputError> {
         let factor = Factor::GammaUnitVariance;
         let count = self.positions.len().saturating_add(1);
         let rewards = self.positions.iter().map(|position| ratio(position.reward.yearly));
@@ -64,9 +54,8 @@ impl Book {
             held.push(weight);
         }
         held.push(idle);
-        let problem =
-            |made| Problem::new(rewards.clone(), caps.clone(), made, groups.clone(), terms.level);
-        let (step, problem) = self.closest(factor, &held, problem)?;
+        let made = scenarios(&self.blocks, factor, count)?;
+        let problem = Problem::new(rewards.clone(), caps, made, groups, terms.level)?;
         let opt_in = match terms.opt_in {
             None => None,
             Some((id, weight)) => {
@@ -76,7 +65,7 @@ impl Book {
             }
         };
         let names = self.positions.iter().map(|position| name(position.id));
-        let question = Question {
+        Ok(Question {
             positions: names.chain([IDLE.to_owned()]).collect(),
             problem,
             points: terms.points,
@@ -89,36 +78,7 @@ impl Book {
             oracle_lag_loss: terms.oracle_lag_loss,
             blocks: self.blocks.clone(),
             factor,
-        };
-        Ok((question, step))
-    }
-
-    /// Every step gives an upper bound: the problem whose bound of what is held is the least.
-    fn closest(
-        &self,
-        factor: Factor,
-        held: &[Ratio],
-        problem: impl Fn(Vec<Scenario>) -> Result<Problem, FrontierError>,
-    ) -> Result<(u16, Problem), InputError> {
-        let at = |step| {
-            let blocks: Vec<PositionBlock> =
-                self.blocks.iter().map(|block| coarse(block, step)).collect();
-            let (made, left) = scenarios(&blocks, factor, held.len())?;
-            let found = problem(made)?;
-            Ok::<_, InputError>((found.tail_risk(held)?, step, found, left))
-        };
-        let mut best = at(1)?;
-        for step in COARSER_STEPS_BP {
-            if best.3 <= LEFT_MAX {
-                break;
-            }
-            let found = at(step)?;
-            if found.0 < best.0 {
-                best = found;
-            }
-        }
-        let (_, step, problem, _) = best;
-        Ok((step, problem))
+        })
     }
 }
 
@@ -131,23 +91,4 @@ fn name((operator, set): PositionId) -> String {
 fn ratio(ppt: Ppt) -> Result<Ratio, RatioError> {
     let ppm = ppt.0.checked_div(PPT_PER_PPM).unwrap_or_default();
     Ratio::new(i128::from(ppm), u128::from(PPT_PER_PPM))
-}
-
-/// The same block with losses rounded up to a step; one that takes the same of all positions is few
-/// courses as it is.
-fn coarse(block: &PositionBlock, step: u16) -> PositionBlock {
-    if block.is_alike() {
-        return block.clone();
-    }
-    let mut merged: BTreeMap<Vec<u16>, Probability> = BTreeMap::new();
-    for outcome in &block.outcomes {
-        let up = |loss: &u16| loss.div_ceil(step).saturating_mul(step).min(CELLS);
-        let losses = outcome.losses_bp.iter().map(up).collect();
-        let sum = merged.entry(losses).or_default();
-        *sum = sum.plus(outcome.probability);
-    }
-    let outcomes = merged
-        .into_iter()
-        .map(|(losses_bp, probability)| PositionOutcome { probability, losses_bp });
-    PositionBlock { outcomes: outcomes.collect(), ..block.clone() }
 }

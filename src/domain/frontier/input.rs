@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     FrontierError, Group, PositionBlock, PositionOutcome, Problem, SWEEP_POINTS_MAX, ScenarioError,
-    scenarios,
+    pricing, scenarios,
 };
 use crate::loss::{
     Block, BlockId, BlockProblem, Factor, Hazard, LossModel, ModelError, Probability,
@@ -234,7 +234,7 @@ pub fn parse(json: &[u8]) -> Result<Question, InputError> {
             group.positions.iter().map(|name| find(name)).collect::<Result<_, InputError>>()?;
         groups.push(Group { positions, limit: group.limit.0 });
     }
-    let (made, _left) = scenarios(&blocks, factor, count)?;
+    let made = scenarios(&blocks, factor, count)?;
     let problem = Problem::new(rewards.clone(), caps, made, groups, file.level.0)?;
     let opt_in = match &file.opt_in {
         Some(raw) => Some((find(&raw.position)?, raw.weight.0)),
@@ -345,6 +345,14 @@ impl Question {
             }
         }
         Ok(LossModel::new(blocks, self.factor)?)
+    }
+
+    /// The tail risk of [`Question::portfolio`] at the question's level.
+    ///
+    /// # Errors
+    /// As [`Question::portfolio`].
+    pub fn tail_risk(&self, weights: &[Ratio]) -> Result<Ratio, InputError> {
+        Ok(pricing::tail_risk(&self.portfolio(weights)?, self.problem.level())?)
     }
 }
 

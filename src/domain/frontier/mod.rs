@@ -13,7 +13,7 @@ mod scenarios;
 mod simplex;
 
 pub use from_book::Terms;
-pub use scenarios::{PositionBlock, PositionOutcome, SCENARIOS_MAX, ScenarioError, scenarios};
+pub use scenarios::{PositionBlock, PositionOutcome, ScenarioError, scenarios};
 
 use crate::ratio::{self, Ratio, RatioError};
 

@@ -1,10 +1,33 @@
 //! What tail risk costs: the hurdle of one more position, a premium, a lender's ceiling (§2.11).
 
-use crate::loss::{Level, LossModel};
+use alloy_primitives::U256;
+
+use crate::loss::{Level, LossModel, Probability};
 use crate::ratio::{Ratio, RatioError};
 
-/// Parts per trillion in one.
+/// Parts per trillion in one, and in a basis point.
 const PPT: u128 = 1_000_000_000_000;
+pub(super) const PPT_PER_BP: u64 = 100_000_000;
+
+/// The expected shortfall of a portfolio at any level, a share of it, rounded up to a whole part
+/// per trillion.
+///
+/// # Errors
+/// When a fraction does not fit.
+pub fn tail_risk(model: &LossModel, level: Ratio) -> Result<Ratio, RatioError> {
+    let tail = Ratio::ONE.minus(level)?;
+    let one = U256::from(Probability::ONE.to_q127());
+    let tail = one.saturating_mul(tail.numerator().unsigned_abs()).div_ceil(tail.denominator());
+    let (mut left, mut sum) = (tail, U256::ZERO);
+    let losses: Vec<_> = model.distribution().losses().collect();
+    for (loss, probability) in losses.into_iter().rev() {
+        let mass = left.min(U256::from(probability.to_q127()));
+        left = left.saturating_sub(mass);
+        sum = sum.saturating_add(mass.saturating_mul(U256::from(loss)));
+    }
+    let ppt = sum.saturating_mul(U256::from(PPT_PER_BP)).div_ceil(tail.max(U256::ONE));
+    Ratio::new(i128::try_from(ppt).unwrap_or(i128::MAX), PPT)
+}
 
 /// Expected loss and tail of a portfolio, shares of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -275,6 +275,16 @@ impl Registry {
         }
     }
 
+    /// Whether a third party's claim on a topic expired, and none stands.
+    pub fn has_lapsed(&self, topic: Topic, time: u64) -> bool {
+        let claims = self.claims.get(&topic).into_iter().flatten();
+        let mut vouched = claims
+            .filter(|(signer, held)| self.is_verified(**signer, &held.attestation) == Some(true))
+            .map(|(_, held)| held.attestation.expires_at > time)
+            .peekable();
+        vouched.peek().is_some() && !vouched.any(|stands| stands)
+    }
+
     /// Whether anything is attested at all.
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty()

@@ -188,6 +188,28 @@ impl Rewards {
         found.filter(|(_, amount)| !amount.is_zero()).collect()
     }
 
+    /// What an operator keeps of the amounts in a token that name it, as far as they are earned
+    /// within the window and before a time.
+    pub fn kept(&self, operator: OperatorId, token: Address, until: u64) -> U256 {
+        let Some(window) = self.window else { return U256::ZERO };
+        let window = Window { to: window.to.min(until), ..window };
+        let is_own = |earner: &Earner| match earner {
+            Earner::Member(who, set) if *who == operator => {
+                Some(RewardedService::OperatorSet(*set))
+            }
+            Earner::ServantOf(who, avs) if *who == operator => Some(RewardedService::Avs(*avs)),
+            _ => None,
+        };
+        let own = self.amounts.iter().filter_map(|(earner, tokens)| {
+            let (service, periods) = (is_own(earner)?, tokens.get(&token)?);
+            let earned = periods.iter().fold(U256::ZERO, |sum, (period, amount)| {
+                sum.saturating_add(within(*period, *amount, window))
+            });
+            Some(earned.saturating_sub(self.after_split(earned, operator, service, until)))
+        });
+        own.fold(U256::ZERO, U256::saturating_add)
+    }
+
     /// Rules by which the stake of a set's members earns.
     pub fn rules_of(&self, set: OperatorSetId) -> impl Iterator<Item = &Earner> {
         let by_unique = self.amounts.range(Earner::UniqueStake(set, Vec::new())..);

@@ -653,4 +653,44 @@ fn claims_about_tokens_are_stored_as_they_always_were() {
     let expected = [&[32][..], &[221; 20], &[222; 20], &[4, 3, 2, 1], &[0; 28], &[1]];
     assert_eq!(bytes, expected.concat());
     assert_eq!(claim.kind(), 32);
+
+    let (token, wei) = (LrtId(Address::repeat_byte(1)), U256::from(0x0203));
+    let claims = [
+        Claim::DexDepth { token, cost: Ppt(4), wei },
+        Claim::LendingExposure {
+            token,
+            looped: Ppt(5),
+            loan_to_value: Ppt(6),
+            liquidation_threshold: Ppt(7),
+        },
+        Claim::NavView { token, wei },
+        Claim::ReserveProof { token, assets: wei, liabilities: U256::ONE, proven_at: 8 },
+        Claim::CrossPlatformStake {
+            operator: OperatorId(Address::repeat_byte(2)),
+            platforms: "K".to_owned(),
+            wei,
+        },
+        Claim::RewardRealisation {
+            earner: Address::repeat_byte(3),
+            token: Address::repeat_byte(4),
+            cumulative: wei,
+        },
+    ];
+    let wei = [&[3, 2][..], &[0; 30]].concat();
+    let one = [&[1][..], &[0; 31]].concat();
+    let expected = [
+        [&[33][..], &[1; 20], &[4, 0, 0, 0, 0, 0, 0, 0], &wei].concat(),
+        [&[34][..], &[1; 20], &[5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 7], &[0; 7]]
+            .concat(),
+        [&[35][..], &[1; 20], &wei].concat(),
+        [&[36][..], &[1; 20], &wei, &one, &[8, 0, 0, 0, 0, 0, 0, 0]].concat(),
+        [&[37][..], &[2; 20], &[1, 0, 0, 0, b'K'], &wei].concat(),
+        [&[38][..], &[3; 20], &[4; 20], &wei].concat(),
+    ];
+    for (claim, expected) in claims.iter().zip(expected) {
+        assert_eq!(borsh::to_vec(claim).expect("memory"), expected, "{}", claim.name());
+        assert_eq!(claim.kind(), expected[0]);
+        let told = serde_json::to_value(claim).expect("plain data");
+        assert_eq!(serde_json::from_value::<Claim>(told).expect("as written"), *claim);
+    }
 }

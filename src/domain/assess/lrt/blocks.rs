@@ -291,7 +291,7 @@ pub(super) fn shortfall_block(token: LrtId, reserve: &Reserve) -> Option<LossBlo
         shape: LossShape::certain(shortfall),
         exposure: Ppt::ONE,
         expected_loss: crate::grade::ExpectedLossPpt::ZERO,
-        provenance: Provenance::Log,
+        provenance: reserve.proof.map_or(Provenance::Log, Provenance::Attested),
         rate: None,
         group: None,
         own_cv2: Atto::ZERO,

@@ -5,6 +5,7 @@
 //! third of the supply redeemed before a loss is recognised.
 
 pub(in crate::assess) mod blocks;
+mod market;
 mod reserve;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,6 @@ use crate::lrt::{Liquidity, LookThrough, LrtOpinion, Place, Position};
 use crate::state::lrt::{Lrt, Restaker};
 use crate::state::operator::WAD;
 use crate::state::staker::{mul_div_floor, slashable_shares};
-use crate::tail::Run;
 use crate::uncertainty::NotRated;
 
 use blocks::shortfall_block;
@@ -42,13 +42,13 @@ impl Assessor<'_> {
     pub(super) fn lrt(&self, token: LrtId) -> Opinion {
         let Some(lrt) = self.chain.lrts.get(&token) else { return Opinion::nothing() };
         let held = self.held(token, lrt);
-        let look_through = self.look_through(lrt, &held);
+        let look_through = self.look_through(token, lrt, &held);
         if look_through.nav.is_zero() {
             return Opinion::nothing();
         }
         let refusal =
             look_through.unpriced_at_risk.map(|strategy| NotRated::PriceUnknown { strategy });
-        let reserve = self.reserve(lrt, &look_through);
+        let reserve = self.reserve(token, lrt, &look_through);
         let mut blocks = self.position_blocks(&held, &look_through);
         blocks.extend(self.base_layer_blocks(&look_through));
         blocks.extend(shortfall_block(token, &reserve));
@@ -59,13 +59,11 @@ impl Assessor<'_> {
         ));
         blocks.push(platform(self.chain, self.when, self.methodology));
         let profile = LossProfile::settle(blocks);
-        let run = Run {
-            guard: lrt.nav_guard.map_or(Ppt::ZERO, ppt_of_wad),
-            redeemed: self.tweak.redeemed(self.methodology.lrt.run_share_max),
-        };
+        let (sale, lending) = (self.sale(token), self.lending(token));
+        let run = self.run(lrt, look_through.nav, sale, lending);
         let plain = self.with_factor(&profile, None);
-        let liquidity =
-            Liquidity::of(self.redemption(lrt, &held, &look_through), &self.methodology.lrt);
+        let redemption = self.redemption(lrt, &held, &look_through);
+        let liquidity = Liquidity::of(redemption, sale, &self.methodology.lrt);
         let market_over_value = self.market_over_value(token, lrt);
         let gross = self.with_factor(&profile, Some(run));
         let (profile, first_loss) = self.after_first_loss(token, &look_through, gross, run);
@@ -83,6 +81,7 @@ impl Assessor<'_> {
                 reserve,
                 liquidity,
                 run,
+                lending,
                 first_loss,
                 market_over_value,
                 loss_days: lrt.loss_days(),
@@ -134,7 +133,7 @@ impl Assessor<'_> {
     }
 
     /// Prices what is held and puts each wei of the net asset value in one place.
-    fn look_through(&self, lrt: &Lrt, held: &Held) -> LookThrough {
+    fn look_through(&self, token: LrtId, lrt: &Lrt, held: &Held) -> LookThrough {
         let mut found = LookThrough::default();
         let mut unpriced = BTreeSet::new();
         let mut put = |place: Place, value: U256| {
@@ -184,7 +183,7 @@ impl Assessor<'_> {
             }
         }
         put(Place::Buffer, lrt.buffer.unwrap_or_default());
-        let stated = lrt.stated_assets.map_or(U256::ZERO, |stated| stated.amount);
+        let stated = self.stated_assets(token, lrt).unwrap_or_default();
         found.nav = stated.max(found.seen);
         let unseen = found.nav.saturating_sub(found.seen);
         if !unseen.is_zero() {

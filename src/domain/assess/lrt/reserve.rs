@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::U256;
 
 use super::{Assessor, Held, share_of};
-use crate::attestation::{Claim, FIRST_LOSS_RESERVE, Topic};
+use crate::attestation::{Claim, FIRST_LOSS_RESERVE, NAV_VIEW, RESERVE_PROOF, Topic};
 use crate::block::BlockRef;
 use crate::cap::{Cap, CapReason};
 use crate::decimal::{PPT_ONE, Ppt};
@@ -18,9 +18,13 @@ use crate::mitigation::VerificationLevel;
 use crate::state::experience::BEACON_CHAIN_ETH;
 use crate::state::lrt::Lrt;
 use crate::state::operator::WAD;
+use crate::state::registry::Current;
 use crate::state::staker::mul_div_floor;
 use crate::surveillance::WatchTrigger;
 use crate::tail::Run;
+
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 86_400;
 
 impl Assessor<'_> {
     /// The block that ages are counted to. A look-ahead does not age what is proven every few days:
@@ -30,8 +34,13 @@ impl Assessor<'_> {
         self.when.block.min(self.chain.block_number.saturating_add(day))
     }
 
-    pub(super) fn reserve(&self, lrt: &Lrt, found: &LookThrough) -> Reserve {
-        let liabilities = lrt.liabilities();
+    /// What the log proves, and what was proven beside it.
+    pub(super) fn reserve(&self, token: LrtId, lrt: &Lrt, found: &LookThrough) -> Reserve {
+        self.with_proofs(token, self.reserve_by_log(token, lrt, found))
+    }
+
+    fn reserve_by_log(&self, token: LrtId, lrt: &Lrt, found: &LookThrough) -> Reserve {
+        let liabilities = lrt.liabilities().or_else(|| self.viewed(token).map(|(_, most)| most));
         let is_fresh = |at: BlockRef| {
             let blocks = self.methodology.clock.epoch_blocks;
             let age = blocks.saturating_mul(self.methodology.lrt.reserve_stale_days);
@@ -44,24 +53,106 @@ impl Assessor<'_> {
             Some(Ppt(u64::try_from(coverage).unwrap_or(u64::MAX)))
         });
         let stale_share = self.stale_share(lrt, found, is_fresh);
-        let default = self.methodology.lrt.reserve_default;
         let status = match coverage {
+            None if self.has_lapsed(token, NAV_VIEW) => ReserveStatus::Stale,
             None => ReserveStatus::Absent,
             Some(_) if counted.is_none() && lrt.reserves.is_some() => ReserveStatus::Stale,
-            Some(coverage) if counted.is_some() => {
-                if coverage >= Ppt::ONE {
-                    ReserveStatus::Proven
-                } else if coverage >= default {
-                    ReserveStatus::BelowFull
-                } else {
-                    ReserveStatus::Insufficient
-                }
-            }
+            Some(coverage) if counted.is_some() => self.status_of(coverage),
             Some(coverage) if coverage < Ppt::ONE => ReserveStatus::Absent,
             Some(_) if stale_share > Ppt::ZERO => ReserveStatus::Stale,
             Some(_) => ReserveStatus::Proven,
         };
-        Reserve { liabilities, assets, coverage, stale_share, status }
+        Reserve { liabilities, assets, coverage, stale_share, status, proof: None }
+    }
+
+    /// What a fresh proof of so much says.
+    fn status_of(&self, coverage: Ppt) -> ReserveStatus {
+        if coverage >= Ppt::ONE {
+            ReserveStatus::Proven
+        } else if coverage >= self.methodology.lrt.reserve_default {
+            ReserveStatus::BelowFull
+        } else {
+            ReserveStatus::Insufficient
+        }
+    }
+
+    fn has_lapsed(&self, token: LrtId, kind: u8) -> bool {
+        self.chain.registry.has_lapsed(Topic::Token(token, kind), self.when.time)
+    }
+
+    /// All that holders own, as third parties saw it: the least that one of them says, and the
+    /// most that anybody does.
+    fn viewed(&self, token: LrtId) -> Option<(U256, U256)> {
+        let claims = self.about_token(token, NAV_VIEW);
+        let seen = |current: &Current<'_>| match current.claim {
+            Claim::NavView { wei, .. } => Some(*wei),
+            _ => None,
+        };
+        let least = claims.iter().filter(|current| current.is_verified).filter_map(seen).min()?;
+        Some((least, claims.iter().filter_map(seen).max()?))
+    }
+
+    /// All that holders own, as the protocol's events state it; where none does, as third parties
+    /// saw it, the least of what is said.
+    pub(super) fn stated_assets(&self, token: LrtId, lrt: &Lrt) -> Option<U256> {
+        let by_log = lrt.stated_assets.map(|stated| stated.amount);
+        by_log.or_else(|| self.viewed(token).map(|(least, _)| least))
+    }
+
+    /// The worst of the fresh proofs, the log's among them. One that no third party vouches for
+    /// counts where it misses something; one that is no longer fresh is worth no more than the
+    /// log's own.
+    fn with_proofs(&self, token: LrtId, by_log: Reserve) -> Reserve {
+        let claims = self.about_token(token, RESERVE_PROOF);
+        let days = self.methodology.lrt.reserve_stale_days;
+        let age = days.saturating_mul(DAY_SECONDS);
+        let is_fresh = |proven_at: u64| self.now_time() <= proven_at.saturating_add(age);
+        let mut worst: Option<Reserve> = None;
+        let mut is_vouched = false;
+        for current in &claims {
+            let Claim::ReserveProof { assets, liabilities, proven_at, .. } = current.claim else {
+                continue;
+            };
+            let coverage = mul_div_floor(*assets, U256::from(PPT_ONE), *liabilities);
+            let coverage = coverage.map(|share| Ppt(u64::try_from(share).unwrap_or(u64::MAX)));
+            let Some(coverage) = coverage.filter(|_| is_fresh(*proven_at)) else { continue };
+            is_vouched |= current.is_verified;
+            // Whoever is concerned only claims.
+            let level =
+                if current.is_verified { current.level } else { VerificationLevel::SelfClaim };
+            if worst.is_none_or(|worst| worst.coverage.is_none_or(|least| coverage < least)) {
+                worst = Some(Reserve {
+                    liabilities: Some(*liabilities),
+                    assets: *assets,
+                    coverage: Some(coverage),
+                    status: self.status_of(coverage),
+                    proof: Some(level),
+                    ..by_log
+                });
+            }
+        }
+        let is_open = matches!(by_log.status, ReserveStatus::Stale | ReserveStatus::Absent);
+        let counts = |proof: &Reserve| {
+            let misses = proof.coverage < Some(Ppt::ONE);
+            (is_open && (is_vouched || misses)) || (!is_open && proof.coverage < by_log.coverage)
+        };
+        let is_old = claims.iter().any(|current| current.is_verified)
+            || self.has_lapsed(token, RESERVE_PROOF);
+        match worst.filter(counts) {
+            Some(proof) => proof,
+            None if is_old && is_open => Reserve { status: ReserveStatus::Stale, ..by_log },
+            None => by_log,
+        }
+    }
+
+    /// The time to which ages are counted, see [`Self::now`].
+    fn now_time(&self) -> u64 {
+        let ahead = self.when.block.saturating_sub(self.now());
+        self.when.time.saturating_sub(ahead.saturating_mul(self.slot_seconds()))
+    }
+
+    fn slot_seconds(&self) -> u64 {
+        self.methodology.clock.slot_seconds.values().next().copied().unwrap_or(12)
     }
 
     /// Share of the native ether seen whose pod was not proven within the staleness limit.
@@ -127,7 +218,7 @@ impl Assessor<'_> {
             let sum = if strategy == BEACON_CHAIN_ETH { &mut staked } else { &mut tokens };
             *sum = sum.saturating_add(position.value);
         }
-        let slot = self.methodology.clock.slot_seconds.values().next().copied().unwrap_or(12);
+        let slot = self.slot_seconds();
         Redemption {
             wanted: part(found.nav, share),
             queued: queued.unwrap_or_default(),
