@@ -469,7 +469,7 @@ CREATE TABLE read_model.governance_changes (
     value        numeric(78, 0),
     -- Whether it puts anybody on watch.
     opens_watch  boolean  NOT NULL,
-    -- Rows of the sets, AVSs and tokens whose stake the contract had a say in.
+    -- Rows of sets (at most a hundred), AVSs and tokens whose stake the contract had a say in.
     subjects     bigint[] NOT NULL
 );
 CREATE INDEX governance_changes_by_subject ON read_model.governance_changes USING gin (subjects);

@@ -115,8 +115,8 @@ impl GovernanceChange {
         self.row.opens_watch
     }
 
-    /// The operator sets, AVSs and tokens whose stake the contract had a say in. None: it is the
-    /// platform's, and concerns everybody alike.
+    /// The operator sets (of many the first hundred), their AVSs, and tokens whose stake the
+    /// contract had a say in. None: it is the platform's, and concerns everybody alike.
     async fn subjects(&self, ctx: &Context<'_>) -> Result<Vec<RatedEntity>, ApiError> {
         let find = |id: &i64| RatedEntity::by_row_id(ctx, &self.scope, *id);
         let found = try_join_all(self.row.subjects.iter().map(find)).await?;

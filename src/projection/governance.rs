@@ -9,6 +9,9 @@ use super::{ReadModel, row_id};
 pub(super) const COLUMNS: &str = "position, chain_id, block_number, block_time, tx_hash, contract, \
      kind, party, value, opens_watch, subjects";
 
+/// Sets that a row names: a stranger makes as many as he likes, and as many changes.
+const SETS_MAX: usize = 100;
+
 impl ReadModel {
     /// Writes down a change of a contract's control. `chain` is the state after it.
     pub(super) fn write_governance(&mut self, fact: &Fact, chain: &ChainState, position: u64) {
@@ -25,7 +28,7 @@ impl ReadModel {
             _ => (None, None),
         };
         let concern = chain.concern_of(&fact.event);
-        let sets: Vec<_> = chain.sets_under(contract, fact.block.number).collect();
+        let sets: Vec<_> = chain.sets_under(contract, fact.block.number).take(SETS_MAX).collect();
         let mut subjects: Vec<_> = sets
             .iter()
             .flat_map(|set| {

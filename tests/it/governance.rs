@@ -305,7 +305,7 @@ async fn slashers_of_a_real_chain_are_read_and_proven() {
     let removed = said(safe, "RemovedOwner(address)", &[who(8).into_word()], true);
     let lowered = said(safe, "ChangedThreshold(uint256)", &[U256::from(2).into()], false);
     let named = [timelock, beacon].map(|contract| at(slasher(contract)));
-    emit(&node, [&named[..], &[removed.clone()]].concat()).await;
+    emit(&node, [&named[..], std::slice::from_ref(&removed)].concat()).await;
     emit(&node, vec![at(slasher(safe)), removed, lowered]).await;
     call(&node, beacon, upgradeToCall { newImplementation: beacon }).await;
     call(&node, beacon, transferOwnershipCall { newOwner: timelock }).await;
