@@ -259,7 +259,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Results go to standard output; everything else to standard error.
 fn say(text: &str) {
-    let _said = write(format!("{}\n", text.trim_end()).as_bytes());
+    let _said = write(format!("{}\n", text.trim_end_matches(['\r', '\n', ' '])).as_bytes());
 }
 
 /// Writes a part of a result. A reader that has gone away has read enough: the program ends.
