@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 mod command;
 
 /// What is told without `ASSAY_LOG`. A connection that is open when a private Postgres is stopped
@@ -11,7 +9,7 @@ mod command;
 const TOLD: &str = "warn,sqlx_core::pool::connection=error";
 
 fn main() -> ExitCode {
-    let args = command::Args::parse();
+    let args = command::Args::from_command_line();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(

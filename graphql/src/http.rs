@@ -94,7 +94,7 @@ pub fn router(pool: PgPool, config: ApiConfig) -> Router {
         registered: Registered::new(),
         recent: Recent::new(pool.clone()),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
-        live: Live::new(pool.clone()),
+        live: Live::new(pool.clone(), simulator.clone()),
         backend: Backend { pool, simulator, recorder },
         lag_blocks_max,
         places: Semaphore::new(CONCURRENT_REQUESTS_MAX),

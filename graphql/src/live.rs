@@ -24,6 +24,7 @@ use crate::limit::{
 };
 use crate::quota::{Client, Quotas};
 use crate::session::Session;
+use crate::stress::Simulator;
 use crate::subscription::{Turn, feed_end};
 
 /// What Postgres calls the feed's news: see `migrations/0002_read_model.sql`.
@@ -41,6 +42,7 @@ pub(crate) struct Live(Arc<Shared>);
 
 struct Shared {
     pool: PgPool,
+    simulator: Option<Arc<dyn Simulator>>,
     sockets: Arc<Semaphore>,
     turns: Semaphore,
     /// The end of the feed, as last seen.
@@ -49,9 +51,10 @@ struct Shared {
 }
 
 impl Live {
-    pub(crate) fn new(pool: PgPool) -> Self {
+    pub(crate) fn new(pool: PgPool, simulator: Option<Arc<dyn Simulator>>) -> Self {
         Self(Arc::new(Shared {
             pool,
+            simulator,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             turns: Semaphore::new(TURNS_MAX),
             end: watch::Sender::new(0),
@@ -221,6 +224,9 @@ impl Socket {
         };
         let session = Arc::new(Session::new(self.live.0.pool.clone()));
         let mut request = request.data(session);
+        if let Some(simulator) = &self.live.0.simulator {
+            request = request.data(simulator.clone());
+        }
         request.set_parsed_query(asked.document);
         let allowed = Duration::from_secs(REQUEST_SECONDS_MAX);
         match tokio::time::timeout(allowed, schema().execute(request)).await {

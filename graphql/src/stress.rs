@@ -243,7 +243,7 @@ async fn play(
 /// What plays scenarios for this request.
 pub(crate) fn simulator_of<'a>(ctx: &Context<'a>) -> Result<&'a Arc<dyn Simulator>, ApiError> {
     let found = ctx.data::<Arc<dyn Simulator>>();
-    found.map_err(|_| ApiError::Unavailable("the log is not here: ask a running node over HTTP"))
+    found.map_err(|_| ApiError::Unavailable("the log is not here: ask a running node"))
 }
 
 /// The state at a scope, by the log that this request's snapshot reflects.

@@ -1,10 +1,11 @@
 //! `assay config`: what a command would run with, and where each value comes from.
 
-use clap::{Arg, Args, Command, CommandFactory as _, Subcommand};
+use clap::{Arg, Args, Command, Subcommand};
 use serde_json::{Value, json};
 
 use super::database::DatabaseArgs;
 use super::failure::Failure;
+use super::settings::{self, Settings};
 use super::table::table;
 
 /// What the log of the program itself is told by.
@@ -12,8 +13,11 @@ const LOG_VARIABLE: &str = "ASSAY_LOG";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// What a command takes: flags go before the environment, and that before the default.
+    /// What a command takes: flags go before the environment, that before the file of settings, and
+    /// that before the default.
     Show(ShowArgs),
+    /// Print the path of the file of settings that is read, or where one would be.
+    Path,
 }
 
 #[derive(Debug, Args)]
@@ -36,8 +40,16 @@ struct Setting {
 }
 
 pub(super) fn run(database: &DatabaseArgs, command: ConfigCommand) -> anyhow::Result<()> {
-    let ConfigCommand::Show(args) = command;
-    let mut all = super::Args::command();
+    let file = Settings::read()?;
+    let args = match command {
+        ConfigCommand::Show(args) => args,
+        ConfigCommand::Path => {
+            let path = file.map(|file| file.path).or_else(|| settings::places().into_iter().next());
+            super::say(&std::path::absolute(path.unwrap_or_default())?.display().to_string());
+            return Ok(());
+        }
+    };
+    let mut all = settings::command()?;
     all.build();
     let of = match &args.command {
         None => &all,
@@ -45,7 +57,7 @@ pub(super) fn run(database: &DatabaseArgs, command: ConfigCommand) -> anyhow::Re
             Failure::NotFound(format!("there is no command {name}; `assay --help` lists them"))
         })?,
     };
-    let settings = settings(of, database)?;
+    let settings = found(of, args.command.as_deref(), file.as_ref(), database)?;
     if args.json {
         let shown = settings
             .iter()
@@ -66,7 +78,12 @@ pub(super) fn run(database: &DatabaseArgs, command: ConfigCommand) -> anyhow::Re
     Ok(())
 }
 
-fn settings(of: &Command, database: &DatabaseArgs) -> anyhow::Result<Vec<Setting>> {
+fn found(
+    of: &Command,
+    name: Option<&str>,
+    file: Option<&Settings>,
+    database: &DatabaseArgs,
+) -> anyhow::Result<Vec<Setting>> {
     let is_shown =
         |arg: &&Arg| arg.get_long().is_some_and(|name| !matches!(name, "help" | "version"));
     let mut found = Vec::new();
@@ -76,6 +93,18 @@ fn settings(of: &Command, database: &DatabaseArgs) -> anyhow::Result<Vec<Setting
             "database_url" => database_url(database),
             _ => setting(arg),
         });
+        // A flag that says the same as the file might as well be left out.
+        let section = name.filter(|_| !arg.is_global_set());
+        let long = arg.get_long().unwrap_or_default();
+        let of_file = file.and_then(|file| Some((file, file.get(section, long)?.join(" "))));
+        if let (Some((file, value)), Some(last)) = (of_file, found.last_mut())
+            && !last.origin.starts_with("environment")
+            && (last.origin == "default"
+                || last.value.as_ref() == Some(&value)
+                || database.url() == Some(&value))
+        {
+            last.origin = format!("file {}", file.path.display());
+        }
     }
     let told = std::env::var(LOG_VARIABLE).ok();
     let origin = match told {
@@ -103,7 +132,10 @@ fn setting(arg: &Arg) -> Setting {
     let takes_value = arg.get_action().takes_values();
     let defaults: Vec<_> =
         arg.get_default_values().iter().map(|one| one.to_string_lossy()).collect();
-    let value = (takes_value && !defaults.is_empty()).then(|| defaults.join(" "));
+    let value = (takes_value && !defaults.is_empty()).then(|| match arg.is_hide_env_values_set() {
+        true => "(set, not shown)".to_owned(),
+        false => defaults.join(" "),
+    });
     let origin = if value.is_some() || !takes_value { "default" } else { "not set" };
     let value = value.or_else(|| (!takes_value).then(|| "off".to_owned()));
     Setting { name, value, origin: origin.to_owned() }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use assay::chain::endpoint::Endpoint;
 use assay::chain::probe::probe;
 use assay::db::MIGRATIONS;
+use assay::webhook::Place;
 use assay_domain::methodology::Methodology;
 use clap::Args;
 use nix::sys::statvfs::statvfs;
@@ -264,9 +265,29 @@ async fn local(checks: &mut Checks, database: &DatabaseArgs, args: &DoctorArgs) 
             checks.add("log", State::Bad, format!("{error:#}"), fix);
         }
     }
+    let places = async { anyhow::Ok(assay::webhook::places(&open.reader().await?).await?) };
+    match places.await {
+        Ok(places) => places.iter().for_each(|place| webhook(checks, place)),
+        Err(error) => checks.add("webhooks", State::Bad, format!("{error:#}"), "see the detail"),
+    }
     match args.server.open(database).await {
         Ok(source) => answers(checks, &source, args).await,
         Err(error) => checks.add("ratings", State::Bad, format!("{error:#}"), "assay rebuild"),
+    }
+}
+
+/// Whether a webhook takes what it is told.
+fn webhook(checks: &mut Checks, place: &Place) {
+    let check = format!("webhook {}", place.name);
+    let took = place.delivered_at.as_deref().unwrap_or("never");
+    let detail = format!("took something last: {took}; {} lines wait", place.waiting);
+    match &place.failing_since {
+        None => checks.add(check, State::Ok, detail, ""),
+        Some(since) => {
+            let detail = format!("fails since {since}; {detail}");
+            let fix = format!("assay alerts test --webhooks FILE --name {}", place.name);
+            checks.add(check, State::Bad, detail, &fix);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the binary can be asked to do, a file each. Wires the crates together; nobody imports it.
 
+mod alerts;
 mod archive;
 mod attest;
 mod backtest;
@@ -27,6 +28,7 @@ mod run;
 mod schema;
 mod serve;
 mod serving;
+mod settings;
 mod story;
 mod stress;
 mod table;
@@ -36,7 +38,7 @@ mod world;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use failure::{VerificationFailed, exit_code};
 
@@ -171,6 +173,12 @@ enum Command {
         before_help = "Example: assay schema > schema.graphql\n         assay schema --diff schema.graphql"
     )]
     Schema(schema::SchemaArgs),
+    /// Who is told of what happens: how far each is, and a message to try it.
+    #[command(subcommand)]
+    #[command(before_help = "Example: assay alerts test --webhooks webhooks.toml")]
+    Alerts(alerts::AlertsCommand),
+    /// Write assay.toml: every setting of a node, with what it is for and its default.
+    Init(settings::InitArgs),
     /// What a command runs with, and where each value comes from.
     #[command(subcommand)]
     #[command(before_help = "Example: assay config show run --origin")]
@@ -189,6 +197,13 @@ enum Command {
         /// Of this command [default: assay itself].
         command: Option<String>,
     },
+}
+
+impl Args {
+    /// What was typed, over what the environment and the file of settings say.
+    pub(crate) fn from_command_line() -> Self {
+        Self::from_arg_matches(&settings::matches()).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// Runs the command.
@@ -229,6 +244,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Doctor(doctor) => doctor::run(&args.database, doctor).await,
         #[cfg(feature = "mcp")]
         Command::Mcp(mcp) => read::mcp(&args.database, mcp).await,
+        Command::Alerts(command) => alerts::run(&args.database, command).await,
+        Command::Init(init) => settings::init(&init),
         Command::Config(command) => config::run(&args.database, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -242,7 +259,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Results go to standard output; everything else to standard error.
 fn say(text: &str) {
-    let _said = write(format!("{}\n", text.trim_end()).as_bytes());
+    let _said = write(format!("{}\n", text.trim_end_matches(['\r', '\n', ' '])).as_bytes());
 }
 
 /// Writes a part of a result. A reader that has gone away has read enough: the program ends.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use alloy::transports::http::reqwest::header::CONTENT_TYPE;
 use futures_util::future;
 use jiff::Timestamp;
+use serde_json::json;
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
@@ -46,6 +47,34 @@ pub async fn tell(pool: PgPool, webhook: Arc<Webhook>, first_wait: Duration) {
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Where the telling of a webhook stands.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Place {
+    /// The webhook's name.
+    pub name: String,
+    /// Lines of the feed that wait for it.
+    pub waiting: i64,
+    /// When it last took something, in UTC.
+    pub delivered_at: Option<String>,
+    /// Since when it takes nothing, in UTC.
+    pub failing_since: Option<String>,
+}
+
+/// Where every webhook that was ever told stands.
+pub async fn places(pool: &PgPool) -> sqlx::Result<Vec<Place>> {
+    sqlx::query_as(
+        "SELECT name, (SELECT count(*) FROM read_model.feed f WHERE f.position > w.position)
+                    AS waiting,
+                to_char(delivered_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+                    AS delivered_at,
+                to_char(failing_since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+                    AS failing_since
+           FROM read_model.webhooks w ORDER BY name",
+    )
+    .fetch_all(pool)
+    .await
 }
 
 struct Teller<'a> {
@@ -156,28 +185,39 @@ impl Teller<'_> {
 }
 
 impl Webhook {
+    /// The host that is told. The rest of its URL may hold a token.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// Sends a signed message of type `test`, once; why it was not taken.
+    pub async fn test(&self) -> Result<(), String> {
+        let now = Timestamp::now();
+        let body = json!({ "type": "test", "timestamp": now.to_string(), "data": {} });
+        self.send(&format!("test-{}", now.as_millisecond()), &body.to_string()).await
+    }
+
     /// Sends a message once; why it was not taken.
     async fn deliver(&self, message: &Message) -> Result<(), String> {
-        let sent = self.send(message).await;
+        let sent = self.send(&message.id, &message.body).await;
         let status = if sent.is_ok() { "delivered" } else { "failed" };
         WEBHOOK_DELIVERIES.with_label_values(&[status]).inc();
         sent
     }
 
-    async fn send(&self, message: &Message) -> Result<(), String> {
+    async fn send(&self, id: &str, body: &str) -> Result<(), String> {
         let now = Timestamp::now().as_second();
-        let body = message.body.as_bytes();
-        let signed = self.signer.sign(&message.id, now, body);
+        let signed = self.signer.sign(id, now, body.as_bytes());
         let signature = signed.map_err(|_| "the message cannot be signed".to_owned())?;
         let request = self
             .client
             .post(self.url.clone())
             .timeout(RECEIVER_TIMEOUT)
             .header(CONTENT_TYPE, "application/json")
-            .header(HEADER_WEBHOOK_ID, &message.id)
+            .header(HEADER_WEBHOOK_ID, id)
             .header(HEADER_WEBHOOK_TIMESTAMP, now)
             .header(HEADER_WEBHOOK_SIGNATURE, signature)
-            .body(message.body.clone());
+            .body(body.to_owned());
         // A URL may hold a token of the receiver's.
         let response = request.send().await.map_err(|error| target::explain(&error))?;
         match response.status() {

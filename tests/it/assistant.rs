@@ -3,10 +3,12 @@
 
 use std::process::Stdio;
 
+use alloy::transports::http::reqwest;
 use rmcp::model::{CallToolRequestParams, CallToolResult};
 use rmcp::service::RunningService;
 use rmcp::{RoleClient, ServiceExt as _};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::graphql::live::serve;
 use crate::ledger::ledger_rated;
@@ -100,4 +102,56 @@ async fn an_assistant_looks_through_a_token_in_the_local_database() {
     assert!(positions.as_array().unwrap().len() > 4, "{answer}");
     let link = answer["permalink"].as_str().unwrap();
     assert!(link.starts_with("http://127.0.0.1:4747/e/lrt-1-0x"), "{link}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn assistants_of_this_machine_are_answered_by_http_and_web_pages_are_not() {
+    let database = ledger_rated().await;
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_assay"))
+        .args(["mcp", "--listen", "127.0.0.1:0", "--database-url", &database.url])
+        .env_remove("ASSAY_URL")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap();
+    let url = said.unwrap().strip_prefix("MCP: ").unwrap().to_owned();
+    let post = async |method: &str, parameters: Value, header: Option<(&str, &str)>| {
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": parameters });
+        let mut request = reqwest::Client::new()
+            .post(&url)
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .body(body.to_string());
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, text) = post(
+        "initialize",
+        json!({ "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" } }),
+        None,
+    )
+    .await;
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} {text}"));
+    assert_eq!(answer["result"]["serverInfo"]["name"], "assay", "{answer}");
+    // No session: every question stands alone.
+    let ask = || {
+        let arguments = json!({ "kind": "AVS", "limit": 2 });
+        json!({ "name": "list_ratings", "arguments": arguments })
+    };
+    let (status, text) = post("tools/call", ask(), None).await;
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} {text}"));
+    let told = &answer["result"]["structuredContent"];
+    assert_eq!(told["data"]["entities"]["nodes"].as_array().unwrap().len(), 2, "{answer}");
+    assert!(told["position"].is_string());
+    for header in [("origin", "https://evil.example"), ("host", "evil.example")] {
+        let (status, text) = post("tools/call", ask(), Some(header)).await;
+        assert!(status == 403 && !text.contains("structuredContent"), "{header:?} {status} {text}");
+    }
+    let long = json!({ "name": "list_ratings", "arguments": { "contains": "x".repeat(1 << 17) } });
+    assert_eq!(post("tools/call", long, None).await.0, 413);
 }

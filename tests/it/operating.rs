@@ -166,3 +166,84 @@ async fn a_password_is_never_shown_and_reaches_psql_all_the_same() {
     assert!(look("cmdline").contains(&role) && !look("cmdline").contains("q%20"));
     sqlx::query(sqlx::AssertSqlSafe(format!("DROP ROLE {role}"))).execute(&pool).await.unwrap();
 }
+
+#[test]
+fn a_file_of_settings_goes_before_defaults_and_behind_flags_and_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("assay.toml");
+    let assay = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+        command.args(arguments).current_dir(folder.path()).env("XDG_CONFIG_HOME", folder.path());
+        for name in ["DATABASE_URL", "ASSAY_RPC_URL", "ASSAY_URL"] {
+            command.env_remove(name);
+        }
+        told(&command.envs(variables.iter().copied()).output().unwrap())
+    };
+    let show = |variables: &[(&str, &str)], more: &[&str]| {
+        let (said, error, code) =
+            assay(&[&["config", "show", "run", "--json"], more].concat(), variables);
+        assert_eq!(code, 0, "{error}");
+        serde_json::from_str::<Vec<Value>>(&said).unwrap()
+    };
+    let of = |all: &[Value], name: &str| {
+        let one = all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}"));
+        (one["value"].clone(), one["origin"].as_str().unwrap().to_owned())
+    };
+    // What is written says what holds without it, and is not written over.
+    let before = show(&[], &[]);
+    let (said, error, code) = assay(&["init"], &[]);
+    assert_eq!((said.trim(), code), (file.to_str().unwrap(), 0), "{error}");
+    assert_eq!(show(&[], &[]), before);
+    assert_eq!(assay(&["init"], &[]).2, 1);
+    assert_eq!(assay(&["init", "--force"], &[]).2, 0);
+    let written = std::fs::read_to_string(&file).unwrap();
+    let set: String = written
+        .lines()
+        .filter(|line| !line.ends_with("\"\""))
+        .map(|line| match line.strip_prefix('#').filter(|line| !line.starts_with(' ')) {
+            Some(setting) => format!("{setting}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    std::fs::write(&file, &set).unwrap();
+    let value = |all: &[Value]| {
+        all.iter()
+            .map(|one| (one["name"].to_string(), one["value"].clone()))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(value(&show(&[], &[])), value(&before), "{set}");
+
+    std::fs::write(
+        &file,
+        "data-dir = '/of/file'\n[run]\nlisten = '127.0.0.1:1'\nrpc-url = ['http://hush']",
+    )
+    .unwrap();
+    let all = show(&[], &[]);
+    let from = format!("file {}", "assay.toml");
+    assert_eq!(of(&all, "--listen"), (json!("127.0.0.1:1"), from.clone()));
+    assert_eq!(of(&all, "--data-dir"), (json!("/of/file"), from.clone()));
+    assert_eq!(of(&all, "--rpc-url"), (json!("(set, not shown)"), from));
+    assert!(!assay(&["run", "--help"], &[]).0.contains("hush"));
+    let all = show(&[("ASSAY_RPC_URL", "http://other")], &["--data-dir", "/of/flag"]);
+    assert_eq!(of(&all, "--rpc-url").1, "environment ASSAY_RPC_URL");
+    assert_eq!(of(&all, "--data-dir"), (json!("/of/flag"), "flag".to_owned()));
+
+    for (wrong, words) in [
+        ("[run]\nlisen = '127.0.0.1:1'", "the nearest is listen"),
+        ("[run]\nlisten = 'x'", "'x' for '--listen"),
+        ("[run]\nlisten = 1.5", "wants a text"),
+        ("[watch]\nexec = 'x'", "no section [watch]"),
+        ("data-dir", "no TOML"),
+    ] {
+        std::fs::write(&file, wrong).unwrap();
+        let (_, error, code) = assay(&["config", "show"], &[]);
+        assert!(code == 2 && error.contains(words), "{wrong}: {error}");
+    }
+    // Without one here, the one in the user's own place is read.
+    std::fs::remove_file(&file).unwrap();
+    let own = folder.path().join("assay/config.toml");
+    std::fs::create_dir(own.parent().unwrap()).unwrap();
+    std::fs::write(&own, "data-dir = '/of/home'").unwrap();
+    assert_eq!(assay(&["config", "path"], &[]).0.trim(), own.to_str().unwrap());
+    assert_eq!(of(&show(&[], &[]), "--data-dir").0, "/of/home");
+}

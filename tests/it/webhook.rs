@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tempfile::TempDir;
 
+use crate::commands::{local, told};
 use crate::graphql::live::node;
 use crate::graphql::seed::{run, world};
 
@@ -259,4 +260,57 @@ async fn private_places_open_secrets_and_two_of_a_name_are_refused() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("a webhook to this machine was not refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_tried_listed_and_looked_after() {
+    let (inbox, folder) = receiver("allow_private = true").await;
+    let (database, pool) = world(1).await;
+    let path = folder.path().join("webhooks.toml");
+    let file = path.to_str().unwrap();
+    let assay = |arguments: &[&str]| told(&local(&database.url, arguments));
+    let test = ["alerts", "test", "--webhooks", file, "--json"];
+    // Each test is a message of its own, and the receiver refuses the first three of every one.
+    let (said, error, code) = assay(&test);
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert!(code == 6 && error.contains("1 of 1 do not take it"), "{error}");
+    assert!(told[0]["refusal"].as_str().unwrap().contains("503"), "{said}");
+    let sent = inbox.lock().unwrap()[0].clone();
+    let body: Value = serde_json::from_str(&sent.body).unwrap();
+    assert!(sent.id.starts_with("test-") && body["type"] == "test", "{sent:?}");
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("webhook-id", &sent.id),
+        ("webhook-timestamp", &sent.timestamp),
+        ("webhook-signature", &sent.signature),
+    ] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let signer = standardwebhooks::Webhook::new(SECRET).unwrap();
+    signer.verify(sent.body.as_bytes(), &headers).unwrap();
+    assert_eq!(assay(&[&test[..], &["--name", "nobody"]].concat()).2, 3);
+
+    // Not told of anything yet; then told, and failing.
+    let ls = ["alerts", "ls", "--webhooks", file, "--json"];
+    let listed = || serde_json::from_str::<Value>(&assay(&ls).0).unwrap()[0].clone();
+    assert_eq!(listed()["waiting"], Value::Null);
+    run(
+        &pool,
+        "INSERT INTO read_model.webhooks (name, position, failing_since)
+         VALUES ('desk', 0, '2026-01-02T03:04:05Z')",
+    )
+    .await;
+    tell_feed(&pool).await;
+    let desk = listed();
+    assert_eq!(
+        (&desk["host"], &desk["failingSince"]),
+        (&json!("127.0.0.1"), &json!("2026-01-02T03:04:05Z"))
+    );
+    assert!(desk["waiting"].as_i64() > Some(0), "{desk}");
+    let (said, _, code) = assay(&["doctor", "--json"]);
+    let told: Value = serde_json::from_str(&said).unwrap();
+    let mut checks = told["checks"].as_array().unwrap().iter();
+    let check = checks.find(|one| one["check"] == "webhook desk").unwrap();
+    assert_eq!((&check["state"], code), (&json!("bad"), 5), "{check}");
+    assert!(check["fix"].as_str().unwrap().starts_with("assay alerts test"), "{check}");
 }

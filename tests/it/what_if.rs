@@ -12,9 +12,14 @@ use assay_domain::scenario::{
     Baseline, Effect, Scenario, Shock, StressSet, Targets, apply, effects,
 };
 use assay_domain::{EntityKind, OperatorId};
-use assay_graphql::{Backend, Simulator};
+use assay_graphql::{ApiConfig, Backend, Simulator};
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+use crate::graphql::live::serve_as;
 use crate::support::{TestDatabase, database};
 
 /// What plays scenarios on a store.
@@ -156,6 +161,35 @@ async fn the_api_plays_what_the_command_plays_and_tokens_are_hit_through_their_o
     let answer = ask(&none, "{ stress { version } }", json!({})).await;
     assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAVAILABLE");
     drop(world.database);
+}
+
+/// The data of an answer over a socket.
+async fn ask_socket(server: &str, query: &str) -> Value {
+    let mut request =
+        format!("{}/graphql", server.replacen("http", "ws", 1)).into_client_request().unwrap();
+    let protocol = HeaderValue::from_static("graphql-transport-ws");
+    request.headers_mut().insert("sec-websocket-protocol", protocol);
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    let subscribe =
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": query } }).to_string();
+    socket.send(Message::text(r#"{"type":"connection_init"}"#)).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    socket.send(Message::text(subscribe)).await.unwrap();
+    let answer = socket.next().await.unwrap().unwrap();
+    let answer: Value = serde_json::from_str(answer.to_text().unwrap()).unwrap();
+    answer["payload"].clone()
+}
+
+#[tokio::test]
+async fn a_scenario_over_a_socket_is_the_one_over_http() {
+    let world = rated(world::facts().unwrap()).await;
+    let query = "{ stress(scenarios: [\"client-bug-20\"]) { hash scenarios { name downgraded } } }";
+    let config = ApiConfig { simulator: world.backend.simulator.clone(), ..ApiConfig::default() };
+    let server = serve_as(&world.backend.pool, config).await;
+    let over_http = ask(&world.backend, query, json!({})).await;
+    let over_socket = ask_socket(&server, query).await;
+    assert_eq!(over_socket["data"], over_http["data"], "{over_socket}");
+    assert_eq!(over_http["data"]["stress"]["scenarios"][0]["name"], "client-bug-20");
 }
 
 #[tokio::test]

@@ -32,8 +32,8 @@ pub(crate) async fn run(database: &DatabaseArgs, args: ExplainArgs) -> anyhow::R
     reading.show(&answer, |data| {
         let entity = &data["entity"];
         match args.csv.format() {
-            Format::Csv => Shown::Sheet(waterfall(&entity["rating"]), Format::Csv),
             Format::Text => Shown::Text(story(entity)),
+            format => Shown::Sheet(waterfall(&entity["rating"]), format),
         }
     });
     Ok(())

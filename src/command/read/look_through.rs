@@ -75,8 +75,8 @@ pub(crate) async fn run(database: &DatabaseArgs, args: LookThroughArgs) -> anyho
     };
     let checked = policy.as_ref().map(|policy| policy.check(entity, &parts));
     reading.show(&answer, |data| match args.csv.format() {
-        Format::Csv => Shown::Sheet(table(&parts, args.by), Format::Csv),
         Format::Text => Shown::Text(tell(&data["entity"], &parts, args.by)),
+        format => Shown::Sheet(table(&parts, args.by), format),
     });
     match checked {
         None => Ok(()),

@@ -1,10 +1,12 @@
 //! `assay mcp`: the same questions for assistants, over the Model Context Protocol on standard
-//! input and output. It reads and changes nothing; every answer says as of which position it is,
+//! input and output, or by HTTP to those of this machine. It reads and changes nothing; every answer says as of which position it is,
 //! and where a person can look at the same.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use clap::Args;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
@@ -12,8 +14,11 @@ use rmcp::model::{
     ToolAnnotations,
 };
 use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::source::{Answer, ServerArgs, Source};
 use super::{At, compare, diff, explain, history, look_through, ls, show, slashings};
@@ -30,6 +35,12 @@ const ROWS_DEFAULT: u64 = 20;
 /// Parts of a token at most.
 const PARTS_MAX: usize = 200;
 
+/// Calls answered at once; further ones wait.
+const CALLS_MAX: usize = 4;
+
+/// Bytes of a call at most.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
 /// Entities side by side at most.
 const COMPARED_MAX: usize = 6;
 
@@ -42,15 +53,36 @@ const INSTRUCTIONS: &str = "Credit ratings of Ethereum restaking (EigenLayer ope
     everything on it is invented.";
 
 #[derive(Debug, Args)]
-#[command(before_help = "Example: assay mcp --url http://127.0.0.1:4747")]
+#[command(
+    before_help = "Example: assay mcp --url http://127.0.0.1:4747\n         assay mcp --listen 127.0.0.1:4748"
+)]
 pub(crate) struct McpArgs {
+    /// Answer by HTTP at /mcp of this address instead, without sessions, the assistants of this
+    /// machine: what names another host, or comes from a web page, is refused.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     server: ServerArgs,
 }
 
 pub(crate) async fn run(database: &DatabaseArgs, args: McpArgs) -> anyhow::Result<()> {
     let source = Arc::new(args.server.open(database).await?);
-    let running = Assistant { source }.serve(rmcp::transport::stdio()).await;
+    let assistant = Assistant { source, places: Arc::new(Semaphore::new(CALLS_MAX)) };
+    if let Some(address) = args.listen {
+        let config = StreamableHttpServerConfig::default()
+            .with_legacy_session_mode(false)
+            .with_json_response(true)
+            .with_max_request_body_bytes(BODY_BYTES_MAX)
+            .enforce_origin_validation();
+        let sessions = Arc::new(NeverSessionManager::default());
+        let service = StreamableHttpService::new(move || Ok(assistant.clone()), sessions, config);
+        let listener = crate::command::serving::listen(address).await?;
+        crate::command::say(&format!("MCP: http://{}/mcp", listener.local_addr()?));
+        let router = Router::new().route_service("/mcp", service);
+        assay_graphql::serve(listener, router, crate::command::stopped()).await;
+        return Ok(());
+    }
+    let running = assistant.serve(rmcp::transport::stdio()).await;
     tokio::select! {
         ended = async { running?.waiting().await.map_err(anyhow::Error::from) } => drop(ended?),
         () = crate::command::stopped() => {}
@@ -60,8 +92,10 @@ pub(crate) async fn run(database: &DatabaseArgs, args: McpArgs) -> anyhow::Resul
 }
 
 /// What assistants talk to.
+#[derive(Clone)]
 struct Assistant {
     source: Arc<Source>,
+    places: Arc<Semaphore>,
 }
 
 /// A tool: what it is called, what it does, what it takes.
@@ -220,6 +254,8 @@ impl ServerHandler for Assistant {
             return Err(ErrorData::invalid_params(message, None));
         };
         let arguments = request.arguments.unwrap_or_default();
+        // Never closed: it is waited for, and one is given back at the end.
+        let _place = self.places.acquire().await;
         let known = |name: &String| spec.arguments.iter().any(|(known, ..)| known == name);
         let result = match arguments.keys().find(|name| !known(name)) {
             Some(other) => {

@@ -83,17 +83,28 @@ impl ReadArgs {
     }
 }
 
-/// A table as CSV, for those who have a spreadsheet.
+/// A table as CSV, for those who have a spreadsheet, or plain, for those who have awk.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct CsvArgs {
     /// Print the table as CSV.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Print the rows alone, a line each, the cells separated by tabs.
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    plain: bool,
 }
 
 impl CsvArgs {
     const fn format(self) -> Format {
-        if self.csv { Format::Csv } else { Format::Text }
+        match self {
+            Self { csv: true, .. } => Format::Csv,
+            Self { plain: true, .. } => Format::Plain,
+            _ => Format::Text,
+        }
+    }
+
+    const fn is_for_people(self) -> bool {
+        matches!(self.format(), Format::Text)
     }
 }
 

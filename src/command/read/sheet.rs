@@ -22,6 +22,8 @@ pub(crate) enum Format {
     Text,
     /// For spreadsheets.
     Csv,
+    /// For other programs: every cell of the rows, tab-separated.
+    Plain,
 }
 
 /// A header and rows of it.
@@ -86,6 +88,8 @@ impl Sheet {
         match format {
             Format::Text => self.text(),
             Format::Csv => self.csv(),
+            // No cell holds a tab: what is written passes `clean`.
+            Format::Plain => self.rows.iter().map(|row| row.join("\t") + "\n").collect(),
         }
     }
 
@@ -166,6 +170,7 @@ mod tests {
         sheet.row(["a".to_owned(), String::new(), "=1, \"x\"".to_owned()]);
         sheet.row(["b".to_owned(), String::new(), "−1".to_owned()]);
         let sheet = sheet.without_empty_columns();
+        assert_eq!(sheet.write(Format::Plain), "a\t=1, \"x\"\nb\t−1\n");
         assert_eq!(sheet.write(Format::Csv), "entity,words\r\na,\"'=1, \"\"x\"\"\"\r\nb,−1\r\n");
     }
 }

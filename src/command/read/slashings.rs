@@ -50,7 +50,7 @@ pub(crate) async fn run(database: &DatabaseArgs, args: SlashingsArgs) -> anyhow:
     let answer =
         reading.source.ask_list(DOCUMENT, variables, "/slashings", args.limit.max(1)).await?;
     let is_none = answer.data["slashings"]["totalCount"] == json!(0);
-    reading.show(&answer, |data| match is_none && !args.csv.csv {
+    reading.show(&answer, |data| match is_none && args.csv.is_for_people() {
         true => Shown::Text("No slash.".to_owned()),
         false => Shown::Sheet(table(data), args.csv.format()),
     });
