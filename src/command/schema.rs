@@ -120,14 +120,14 @@ fn changed(was: &Part, is: &Part) -> (String, bool) {
             (format!("had the default {} and has {}", text(old), text(new)), is_required)
         }
         (Part::Input(was, _), Part::Input(is, _)) => {
-            (format!("was {was} and is {is}"), !takes(was, is))
+            (format!("was {was} and is {is}"), !gives(is, was))
         }
         (Part::Thing(was), Part::Thing(is)) => (format!("was {was} and is {is}"), true),
         _ => ("is something else".to_owned(), true),
     }
 }
 
-/// Whether who read `was` can read `is`.
+/// Whether who can read `was` can read `is`. Turned around: whether `was` can be given for `is`.
 fn gives(was: &Type, is: &Type) -> bool {
     let is_same = match (&was.base, &is.base) {
         (BaseType::Named(was), BaseType::Named(is)) => was == is,
@@ -135,16 +135,6 @@ fn gives(was: &Type, is: &Type) -> bool {
         _ => false,
     };
     is_same && (was.nullable || !is.nullable)
-}
-
-/// Whether what was given for `was` can be given for `is`.
-fn takes(was: &Type, is: &Type) -> bool {
-    let is_same = match (&was.base, &is.base) {
-        (BaseType::Named(was), BaseType::Named(is)) => was == is,
-        (BaseType::List(was), BaseType::List(is)) => takes(was, is),
-        _ => false,
-    };
-    is_same && (is.nullable || !was.nullable)
 }
 
 fn parts(document: &ServiceDocument) -> Parts {

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, B256, U256, address};
+use assay::chain::ScriptedSource;
 use assay::chain::scripted::Emission;
-use assay::chain::{Decoder, Import, ScriptedSource};
 use assay::event_store::EventStore;
 use assay_domain::Event;
 use assay_domain::event::SymbioticEntity;
 
-use crate::chain_decode::mainnet;
-use crate::chain_pods::{emission, look, resume};
+use crate::chain_pods::{emission, look, read_every_way, resume};
 use crate::chain_store::canonical;
 use crate::support;
 
@@ -79,31 +78,8 @@ async fn an_announced_contract_is_read_from_its_block_on() {
     }
     // A delegator makes no deposits: its log of that name is nobody's.
     chain.push(0, vec![announced(DELEGATOR_FACTORY, vault(5)), deposit(vault(5), 98)]);
-    let tip = chain.tip().number;
     let expected = (vec![2, 3, 5, 50, 6, 60, 7, 70, 8, 80], [1, 2, 3, 5].map(vault).into());
-
-    // As final history in ranges of any size, and block by block.
-    for (blocks, finalized) in [(1, tip), (3, tip), (50, tip), (4, FIRST + 6), (50, FIRST)] {
-        let database = support::database().await;
-        let store = database.store().await;
-        chain.finalize(finalized);
-        look(&mut resume(&chain, &store, blocks).await).await;
-        chain.finalize(tip);
-        look(&mut resume(&chain, &store, blocks).await).await;
-        assert_eq!(told(&store).await, expected, "ranges of {blocks}, final to {finalized}");
-    }
-
-    // From a file, all at once.
-    let logs = chain.blocks().into_iter().flat_map(|block| block.logs);
-    let lines: String = logs.map(|log| serde_json::to_string(&log).unwrap() + "\n").collect();
-    let decoder: Decoder = mainnet();
-    let import = Import::read(crate::chain_import::input(lines), &decoder).unwrap();
-    let database = support::database().await;
-    let store = database.store().await;
-    for batch in import.batches().unwrap() {
-        store.append(&batch.unwrap()).await.unwrap();
-    }
-    assert_eq!(told(&store).await, expected);
+    read_every_way(&chain, FIRST, told, expected).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! EigenPods: found by their manager's word, read by topic, whoever else says the same.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,29 +104,21 @@ pub(crate) async fn look(ingest: &mut StoredIngest) {
     while ingest.step().await.unwrap() == Step::Advanced {}
 }
 
-#[tokio::test]
-async fn a_pod_is_read_from_its_deployment_on_and_nobody_else_is() {
-    let chain = ScriptedSource::new(1, FIRST);
-    let forger = Address::repeat_byte(0xbb);
-    chain.push(0, vec![finalized(pod(1), 1), deployed_by(forger, pod(1))]);
-    chain.push(0, vec![deployed(pod(1)), finalized(pod(1), 2), finalized(forger, 99)]);
-    for delta in 3..9 {
-        chain.push(0, vec![finalized(pod(1), delta), finalized(pod(2), 98)]);
-        chain.push(0, vec![]);
-    }
-    chain.push(0, vec![finalized(pod(2), 9), deployed(pod(2)), finalized(pod(1), 10)]);
-    // Nothing is kept of a pod's events that nothing is made of.
-    chain.push(0, vec![emission(pod(1), "NonBeaconChainETHReceived(uint256)", &[], &[U256::ONE])]);
+/// Final history in ranges of any size, block by block, or a file all at once: the same is told.
+pub(crate) async fn read_every_way<T: PartialEq + Debug>(
+    chain: &ScriptedSource,
+    first: u64,
+    told: impl AsyncFn(&EventStore) -> T,
+    expected: T,
+) {
     let tip = chain.tip().number;
-    let expected = (vec![pod(1), pod(2)], (2..11).collect());
-
-    for (blocks, finalized) in [(1, tip), (3, tip), (50, tip), (4, FIRST + 6), (50, FIRST)] {
+    for (blocks, finalized) in [(1, tip), (3, tip), (50, tip), (4, first + 6), (50, first)] {
         let database = support::database().await;
         let store = database.store().await;
         chain.finalize(finalized);
-        look(&mut resume(&chain, &store, blocks).await).await;
+        look(&mut resume(chain, &store, blocks).await).await;
         chain.finalize(tip);
-        look(&mut resume(&chain, &store, blocks).await).await;
+        look(&mut resume(chain, &store, blocks).await).await;
         assert_eq!(told(&store).await, expected, "ranges of {blocks}, final to {finalized}");
     }
 
@@ -139,6 +132,23 @@ async fn a_pod_is_read_from_its_deployment_on_and_nobody_else_is() {
         store.append(&batch.unwrap()).await.unwrap();
     }
     assert_eq!(told(&store).await, expected);
+}
+
+#[tokio::test]
+async fn a_pod_is_read_from_its_deployment_on_and_nobody_else_is() {
+    let chain = ScriptedSource::new(1, FIRST);
+    let forger = Address::repeat_byte(0xbb);
+    chain.push(0, vec![finalized(pod(1), 1), deployed_by(forger, pod(1))]);
+    chain.push(0, vec![deployed(pod(1)), finalized(pod(1), 2), finalized(forger, 99)]);
+    for delta in 3..9 {
+        chain.push(0, vec![finalized(pod(1), delta), finalized(pod(2), 98)]);
+        chain.push(0, vec![]);
+    }
+    chain.push(0, vec![finalized(pod(2), 9), deployed(pod(2)), finalized(pod(1), 10)]);
+    // Nothing is kept of a pod's events that nothing is made of.
+    chain.push(0, vec![emission(pod(1), "NonBeaconChainETHReceived(uint256)", &[], &[U256::ONE])]);
+    let expected = (vec![pod(1), pod(2)], (2..11).collect());
+    read_every_way(&chain, FIRST, told, expected).await;
 }
 
 #[tokio::test]

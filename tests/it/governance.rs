@@ -8,7 +8,7 @@ use alloy::primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
 use alloy::providers::{Provider as _, RootProvider};
 use alloy::sol_types::SolCall;
 use assay::chain::scripted::Emission;
-use assay::chain::{Contract, Import, ScriptedSource, Topics};
+use assay::chain::{Contract, ScriptedSource, Topics};
 use assay::event_store::{Batch, EventStore};
 use assay::rater::Rater;
 use assay_domain::event::{Governed, SLASH_OPERATOR};
@@ -19,7 +19,7 @@ use assay_oracle::anvil::Anvil;
 use serde_json::{Value, json};
 
 use crate::chain_decode::{address_of, mainnet};
-use crate::chain_pods::{ALLOCATIONS, emission, emit, follow, look, resume};
+use crate::chain_pods::{ALLOCATIONS, emission, emit, follow, look, read_every_way, resume};
 use crate::chain_store::canonical;
 use crate::chain_world::FIRST;
 use crate::oracle_world::{World, anvil_path, oracle_folder};
@@ -173,30 +173,9 @@ async fn whoever_may_slash_is_read_from_its_appointment_on() {
         chain.push(0, vec![upgraded(second, number), upgraded(third, 90)]);
         chain.push(0, vec![upgraded(first, number)]);
     }
-    let tip = chain.tip().number;
     let mut expected = vec![(first, who(12)), (first, who(13)), (second, who(15))];
     expected.extend((16..20).flat_map(|number| [(second, who(number)), (first, who(number))]));
-
-    for (blocks, finalized) in [(1, tip), (3, tip), (50, tip), (4, FIRST + 6), (50, FIRST)] {
-        let database = support::database().await;
-        let store = database.store().await;
-        chain.finalize(finalized);
-        look(&mut resume(&chain, &store, blocks).await).await;
-        chain.finalize(tip);
-        look(&mut resume(&chain, &store, blocks).await).await;
-        assert_eq!(told(&store).await, expected, "ranges of {blocks}, final to {finalized}");
-    }
-
-    let logs = chain.blocks().into_iter().flat_map(|block| block.logs);
-    let lines: String = logs.map(|log| serde_json::to_string(&log).unwrap() + "\n").collect();
-    let decoder = mainnet();
-    let import = Import::read(crate::chain_import::input(lines), &decoder).unwrap();
-    let database = support::database().await;
-    let store = database.store().await;
-    for batch in import.batches().unwrap() {
-        store.append(&batch.unwrap()).await.unwrap();
-    }
-    assert_eq!(told(&store).await, expected);
+    read_every_way(&chain, FIRST, told, expected).await;
 }
 
 #[tokio::test]
