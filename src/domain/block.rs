@@ -10,6 +10,9 @@ pub type ChainId = u64;
 /// Blocks per rating epoch (methodology §2.1): one day of 12-second slots.
 pub const BLOCKS_PER_EPOCH: u64 = 7_200;
 
+/// Seconds of a day: block times are UTC and know no leap seconds.
+pub(crate) const DAY_SECONDS: u64 = 86_400;
+
 /// The identity of a block together with its time: the only clock the core knows.
 #[derive(
     Debug,

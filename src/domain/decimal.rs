@@ -13,6 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// One, in parts per trillion.
 pub const PPT_ONE: u64 = 1_000_000_000_000;
 
+/// A basis point, in parts per trillion.
+pub const PPT_PER_BP: u64 = 100_000_000;
+
 /// One, in atto.
 pub const ATTO_ONE: u128 = 1_000_000_000_000_000_000;
 

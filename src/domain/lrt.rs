@@ -5,7 +5,8 @@
 use alloy_primitives::U256;
 use borsh::BorshSerialize;
 
-use crate::decimal::{PPT_ONE, Ppt};
+use crate::block::DAY_SECONDS;
+use crate::decimal::{PPT_ONE, PPT_PER_BP, Ppt};
 use crate::grade::ExpectedLossPpt;
 use crate::id::{OperatorId, OperatorSetId, StrategyId};
 use crate::loss::Level;
@@ -15,11 +16,6 @@ use crate::mitigation::VerificationLevel;
 use crate::parameters::LrtParameters;
 use crate::state::lrt::RedemptionDelay;
 use crate::tail::{Run, loss_model};
-
-/// Seconds of a day.
-const DAY_SECONDS: u64 = 86_400;
-/// Parts per trillion in a basis point.
-const PPT_PER_BP: u64 = 100_000_000;
 
 /// Where a part of the net asset value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attribution::{Attribution, BlockLine};
 use crate::cap::CapReason;
-use crate::decimal::{Ppt, mul_div_half_even};
+use crate::decimal::{PPT_PER_BP, Ppt, mul_div_half_even};
 use crate::grade::{ExpectedLossPpt, Grade, RatingScale};
 use crate::hazard::Slack;
 use crate::loss_block::LossClass;
@@ -24,9 +24,6 @@ const DRIVERS_MAX: usize = 5;
 
 /// Blocks whose thresholds are told. More repeat the same distance.
 const THRESHOLDS_MAX: usize = 2;
-
-/// Parts per trillion in a basis point.
-const PPT_PER_BP: u64 = 100_000_000;
 
 /// The sentences of a rating.
 #[derive(

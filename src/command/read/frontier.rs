@@ -19,8 +19,7 @@ pub(crate) async fn run(
     level: Ppt,
     points: u16,
 ) -> anyhow::Result<()> {
-    let mut reading = read.open(database).await?;
-    reading.source = reading.source.with_scenarios().await?;
+    let reading = read.open_with_scenarios(database).await?;
     let found = reading.source.find(slug, &reading.as_of).await?;
     let variables =
         json!({ "slug": found.slug, "levelPpt": level.0.to_string(), "points": points });

@@ -81,6 +81,13 @@ impl ReadArgs {
         let as_of = source.as_of(&self.at).await?;
         Ok(Reading { source, as_of, is_json: self.json })
     }
+
+    /// The same with what plays scenarios.
+    async fn open_with_scenarios(&self, database: &DatabaseArgs) -> anyhow::Result<Reading> {
+        let mut reading = self.open(database).await?;
+        reading.source = reading.source.with_scenarios().await?;
+        Ok(reading)
+    }
 }
 
 /// A table as CSV, for those who have a spreadsheet, or plain, for those who have awk.

@@ -22,8 +22,7 @@ pub(crate) struct NetworkArgs {
 }
 
 pub(crate) async fn run(database: &DatabaseArgs, args: NetworkArgs) -> anyhow::Result<()> {
-    let mut reading = args.read.open(database).await?;
-    reading.source = reading.source.with_scenarios().await?;
+    let reading = args.read.open_with_scenarios(database).await?;
     let answer = reading.ask(DOCUMENT, json!({ "chainId": args.chain_id })).await?;
     reading.show(&answer, |data| Shown::Text(tell(&data["network"])));
     Ok(())

@@ -35,8 +35,7 @@ pub(crate) async fn run(database: &DatabaseArgs, args: WhatIfArgs) -> anyhow::Re
     if shocks.is_null() {
         anyhow::bail!("say what happens: --slash, --compromise, --client-bug or --exits-stop");
     }
-    let mut reading = args.read.open(database).await?;
-    reading.source = reading.source.with_scenarios().await?;
+    let reading = args.read.open_with_scenarios(database).await?;
     let found = match &args.slug {
         Some(slug) => Some(reading.source.find(slug, &reading.as_of).await?),
         None => None,

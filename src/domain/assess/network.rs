@@ -12,9 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::U256;
 
-use super::lrt::blocks::PPT_PER_BP;
 use super::{Assessor, When, platform};
-use crate::decimal::{PPT_ONE, Ppt};
+use crate::decimal::{PPT_ONE, PPT_PER_BP, Ppt};
 use crate::hazard::Slack;
 use crate::id::{AvsId, OperatorId, OperatorSetId, StrategyId};
 use crate::loss::severity::round_to_grid;

@@ -13,6 +13,7 @@ use alloy_primitives::{Address, U256};
 
 use super::{Assessor, PLATFORM, When, assess, platform};
 use crate::attestation::{Claim, Topic};
+use crate::block::DAY_SECONDS;
 use crate::decimal::{ATTO_ONE, PPT_ONE, Ppt};
 use crate::event::RewardedService;
 use crate::frontier::PositionBlock;
@@ -28,9 +29,6 @@ use crate::state::rewards::{Earner, Window};
 use crate::state::staker::{mul_div_floor, slashable_shares};
 use crate::tail::{loss_model, on_positions};
 use crate::what_if::Tweak;
-
-/// Seconds of a day.
-const DAY_SECONDS: u64 = 86_400;
 
 /// Positions of one book; more is no question that a solver answers in time.
 pub const POSITIONS_MAX: usize = 100;

@@ -2,12 +2,12 @@
 
 use alloy_primitives::U256;
 
+use crate::decimal::PPT_PER_BP;
 use crate::loss::{Level, LossModel, Probability};
 use crate::ratio::{Ratio, RatioError};
 
-/// Parts per trillion in one, and in a basis point.
+/// Parts per trillion in one.
 const PPT: u128 = 1_000_000_000_000;
-pub(super) const PPT_PER_BP: u64 = 100_000_000;
 
 /// The expected shortfall of a portfolio at any level, a share of it, rounded up to a whole part
 /// per trillion.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::Scenario;
-use super::pricing::PPT_PER_BP;
+use crate::decimal::{PPT_ONE, PPT_PER_BP};
 use crate::loss::{BlockId, Factor, Hazard, Probability};
 use crate::ratio::{Ratio, RatioError};
 
@@ -23,8 +23,7 @@ const LEVELS_BP: [u16; 5] = [100, 1_000, 2_500, 5_000, 8_000];
 const HIT_MIN_Q127: u128 = 1 << 80;
 /// A loss of everything, bp.
 const ALL_BP: u16 = 10_000;
-/// Parts per trillion in one, and in a part per million: finer means would be long fractions.
-const PPT: u64 = 1_000_000_000_000;
+/// Parts per trillion in a part per million: finer means would be long fractions.
 const PPT_PER_PPM: u64 = 1_000_000;
 const PPM: u128 = 1_000_000;
 
@@ -101,7 +100,7 @@ pub fn scenarios(
         }
     }
     all.thin_out();
-    let mut left = PPT;
+    let mut left = PPT_ONE;
     let mut list = Vec::new();
     let mut add = |probability: Probability, losses: Result<Vec<Ratio>, RatioError>| {
         // Rounded down: what is left over loses nothing.
@@ -110,7 +109,7 @@ pub fn scenarios(
         let ppt = nearest.saturating_sub(u64::from(is_more)).min(left);
         left = left.saturating_sub(ppt);
         if ppt > 0 {
-            let probability = Ratio::new(i128::from(ppt), u128::from(PPT))?;
+            let probability = Ratio::new(i128::from(ppt), u128::from(PPT_ONE))?;
             list.push(Scenario { probability, losses: losses? });
         }
         Ok::<_, RatioError>(())
@@ -127,7 +126,7 @@ pub fn scenarios(
         add(probability, losses.into_iter().map(mean).collect())?;
     }
     if left > 0 {
-        let probability = Ratio::new(i128::from(left), u128::from(PPT))?;
+        let probability = Ratio::new(i128::from(left), u128::from(PPT_ONE))?;
         list.push(Scenario { probability, losses: vec![Ratio::ZERO; positions] });
     }
     Ok(list)

@@ -13,14 +13,14 @@ use std::fmt;
 
 use alloy_primitives::U256;
 
+use crate::decimal::PPT_PER_BP;
+
 /// Bits after the point of a [`Probability`].
 const PROBABILITY_BITS: u32 = 127;
 /// Bits after the point of [`BasisPoints`]: 10,000 needs 14 bits, and 14 + 113 = 127.
 const LOSS_BITS: u32 = 113;
 /// Bits a probability gives up so that its product with a cell (14 bits) fits in `u128`.
 const PRODUCT_BITS: u32 = PROBABILITY_BITS - LOSS_BITS;
-/// Basis points of loss per part per trillion of exposure: 1 bp = 10⁸ ppt.
-const PPT_PER_BP: u64 = 100_000_000;
 /// Parts per trillion in one.
 const PPT: u64 = 1_000_000_000_000;
 /// Significant digits read from a decimal; 10³⁸ is the last power of ten below 2^128.

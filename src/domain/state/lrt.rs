@@ -8,13 +8,10 @@ use super::ChainState;
 use super::experience::BEACON_CHAIN_ETH;
 use super::operator::WAD;
 use super::staker::{mul_div_floor, mul_wad_floor};
-use crate::block::BlockRef;
+use crate::block::{BlockRef, DAY_SECONDS};
 use crate::decimal::{PPT_ONE, Ppt};
 use crate::event::{Event, Fact, Withdrawal};
 use crate::id::{LrtId, OperatorId, StakerId, StrategyId};
-
-/// Seconds of a UTC day.
-const DAY_SECONDS: u64 = 86_400;
 
 /// What is known of a liquid restaking token.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,12 +12,10 @@ use super::ChainState;
 use crate::attestation::{
     Attestation, Cause, Claim, Revocation, Signed, SignerRegistration, Topic,
 };
+use crate::block::DAY_SECONDS;
 use crate::event::Event;
 use crate::id::{OperatorId, OperatorSetId, StrategyId};
 use crate::mitigation::VerificationLevel;
-
-/// Seconds in a day.
-const DAY_SECONDS: u64 = 86_400;
 
 /// Signers and claims of one chain.
 #[derive(Debug, Clone, Default)]

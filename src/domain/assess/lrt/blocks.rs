@@ -8,7 +8,7 @@ use alloy_primitives::U256;
 use super::{Assessor, Held, share_of};
 use crate::attribution::hamilton;
 use crate::beacon::{Gwei, slashing_penalty};
-use crate::decimal::{Atto, PPT_ONE, Ppt};
+use crate::decimal::{Atto, PPT_ONE, PPT_PER_BP, Ppt};
 use crate::frailty::Hazard;
 use crate::id::{LrtId, OperatorId, OperatorSetId};
 use crate::loss::severity::round_to_grid;
@@ -21,8 +21,6 @@ use crate::severity::Severity;
 use crate::state::experience::BEACON_CHAIN_ETH;
 use crate::tail::{Run, loss_model};
 
-/// Parts per trillion in a cell of the loss grid.
-pub(in crate::assess) const PPT_PER_BP: u64 = 100_000_000;
 /// Gwei of the stake that validators are penalised on, and of one ether.
 const GWEI_PER_ETH: u64 = 1_000_000_000;
 

@@ -6,7 +6,7 @@ use alloy_primitives::U256;
 
 use super::{Assessor, Held, share_of};
 use crate::attestation::{Claim, FIRST_LOSS_RESERVE, NAV_VIEW, RESERVE_PROOF, Topic};
-use crate::block::BlockRef;
+use crate::block::{BlockRef, DAY_SECONDS};
 use crate::cap::{Cap, CapReason};
 use crate::decimal::{PPT_ONE, Ppt};
 use crate::grade::ExpectedLossPpt;
@@ -22,9 +22,6 @@ use crate::state::registry::Current;
 use crate::state::staker::mul_div_floor;
 use crate::surveillance::WatchTrigger;
 use crate::tail::Run;
-
-/// Seconds of a day.
-const DAY_SECONDS: u64 = 86_400;
 
 impl Assessor<'_> {
     /// The block that ages are counted to. A look-ahead does not age what is proven every few days:
