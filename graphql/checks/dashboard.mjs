@@ -120,7 +120,7 @@ for (const colorScheme of ["light", "dark"]) {
   await visit(page, "/stress");
   await page.focus('input[type="range"][aria-label^="A client"]');
   for (let step = 0; step < 5; step++) await page.keyboard.press("ArrowRight");
-  await page.waitForFunction(() => /bug=\d/.test(location.search) && document.getElementById("main").dataset.ready === location.pathname + location.search);
+  await page.waitForFunction(() => /bug=\d/.test(location.search) && document.getElementById("main").dataset.ready === location.pathname + location.search, null, { timeout: 30_000 });
   const address = await page.evaluate(() => location.pathname + location.search);
   const said = await page.textContent("figcaption, .note");
   await visit(page, address);

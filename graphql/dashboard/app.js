@@ -13,12 +13,16 @@ const ROUTES = [
 /** Chains that are made up. */
 const DEMO_CHAIN = 31337;
 
+/** Until the server is asked again for what it had no time for. */
+const RETRY_MS = 3_000;
+
 const state = { link: "away", shown: null, status: null, turn: 0 };
 const main = document.getElementById("main");
 
-function go(path) {
+/** Goes to an address; with a wait, only when nobody goes elsewhere meanwhile. */
+function go(path, waitMs = 0) {
   history.pushState(null, "", path);
-  open({ isNew: true });
+  open({ isNew: true, waitMs });
 }
 
 /** What the page modules get: the address taken apart. */
@@ -36,8 +40,10 @@ function request() {
 }
 
 /** Asks what the page asks and draws it. */
-async function open({ isNew }) {
+async function open({ isNew, waitMs = 0 }) {
   const turn = ++state.turn;
+  if (waitMs > 0) await new Promise((done) => setTimeout(done, waitMs));
+  if (turn !== state.turn) return;
   const asked = request();
   markPage(location.pathname);
   // Whoever moves a slider stays where it is.
@@ -58,8 +64,11 @@ async function open({ isNew }) {
   } catch (error) {
     if (turn !== state.turn) return;
     const isRefusal = error instanceof Refusal;
-    draw(turn, problem(isRefusal ? error.message : "The server does not answer.", isRefusal ? error.hint : "It is tried again in a few seconds."), asked, null);
-    if (!isRefusal) setTimeout(() => turn === state.turn && open({ isNew: false }), 5_000);
+    const passes = !isRefusal || error.code === "UNAVAILABLE";
+    draw(turn, problem(isRefusal ? error.message : "The server does not answer.", passes ? "It is tried again in a few seconds." : error.hint), asked, null);
+    if (!passes) return;
+    delete main.dataset.ready;
+    setTimeout(() => turn === state.turn && open({ isNew: false }), RETRY_MS);
   }
 }
 

@@ -45,6 +45,9 @@ ${EFFECT}`;
 /** Entities drawn; the table has more. */
 const DRAWN_MAX = 16;
 
+/** A slider is asked about when it has stood still this long: a held key passes many values. */
+const SETTLE_MS = 300;
+
 const SLIDERS = [
   ["bug", "A client with a consensus bug runs on", "% of the validators", 100],
   ["exits", "Nobody can leave for", "days more", 90],
@@ -105,7 +108,7 @@ function form(parameters, { operators, sets }, here, go) {
     go(here({
       slash: at("operator") && `${at("operator")}:${at("part")}`, take: at("set"), scenario: null,
       bug: at("bug") === "0" ? null : at("bug"), exits: at("exits") === "0" ? null : at("exits"),
-    }));
+    }), SETTLE_MS);
   };
   const select = (label, options, chosen) => h("select", { "aria-label": label, onchange: show },
     options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
