@@ -26,7 +26,7 @@ use crate::event_store::{
     self, AppendError, Appender, EventStore, Extension, FoldError, ReadError, own_fact,
 };
 use crate::projection::{ReadModel, feed, provisional};
-use crate::rating::{Engine, Observer, RatingError};
+use crate::rating::{Engine, Observer, RatingError, on_all_cores};
 
 /// Tag of `Event::Restated`.
 const RESTATED: u8 = 202;
@@ -438,16 +438,23 @@ impl Observer for Writer {
         self.read_model.fact_folded(fact, chain, head);
     }
 
-    fn rated(&mut self, rating: &Rating, chain: &ChainState, methodology: &Methodology) {
-        self.read_model.rated(rating, || rationale_of(rating, chain, methodology));
-        if !self.is_new(rating.head) {
-            return;
-        }
-        if let Some(word) = rating.report {
-            self.reports.push((rating.entity, word, rating.head.position));
-        }
-        if rating.action.is_some() {
-            self.actions.push(rating.clone());
+    fn rated(&mut self, ratings: &[Rating], chain: &ChainState, methodology: &Methodology) {
+        let wanted = ratings.iter().filter(|rating| self.read_model.wants(rating)).collect();
+        let told = on_all_cores(wanted, |rating: &Rating| {
+            (rating.assessment_hash, rationale_of(rating, chain, methodology))
+        });
+        let told: BTreeMap<B256, Value> = told.into_iter().collect();
+        for rating in ratings {
+            self.read_model.rated(rating, told.get(&rating.assessment_hash));
+            if !self.is_new(rating.head) {
+                continue;
+            }
+            if let Some(word) = rating.report {
+                self.reports.push((rating.entity, word, rating.head.position));
+            }
+            if rating.action.is_some() {
+                self.actions.push(rating.clone());
+            }
         }
     }
 

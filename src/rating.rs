@@ -18,6 +18,13 @@ use assay_domain::word::WordOutOfRange;
 use assay_domain::{
     BlockRef, ChainId, EntityKind, Event, Fact, OperatorId, OperatorSetId, RatedEntity, State,
 };
+use rayon::prelude::*;
+
+/// Ratings made and told at a time: each token's holds its distribution.
+const RATED_AT_ONCE_MAX: usize = 256;
+
+/// Fewer are done sooner than another core is woken.
+const FOR_ALL_CORES_MIN: usize = 4;
 
 /// Folding or rating failed. The store is corrupt or the model has a bug; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +55,8 @@ pub enum RatingError {
 pub trait Observer {
     /// A fact was folded.
     fn fact_folded(&mut self, fact: &Fact, chain: &ChainState, head: CanonicalHead);
-    /// An entity was rated. `chain` is the state it rests on.
-    fn rated(&mut self, rating: &Rating, chain: &ChainState, methodology: &Methodology);
+    /// Entities were rated at one block. `chain` is the state they rest on.
+    fn rated(&mut self, ratings: &[Rating], chain: &ChainState, methodology: &Methodology);
     /// A block's last entry, a fact or an epoch's end, and its ratings are done.
     fn block_ended(&mut self, chain_id: ChainId, block: BlockRef, head: CanonicalHead);
 }
@@ -202,9 +209,8 @@ impl<O: Observer> Engine<O> {
         self.fold_messages(end)?;
         let Some(chain) = self.state.chains.get_mut(&end.chain_id) else { return Ok(()) };
         chain.end_epoch(end.block.epoch(), &self.methodology);
-        for entity in chain.entities(end.chain_id) {
-            self.rate(entity, end.block, Occasion::EpochEnd)?;
-        }
+        let entities = chain.entities(end.chain_id);
+        self.rate(entities, end.chain_id, end.block, Occasion::EpochEnd)?;
         self.observer.block_ended(end.chain_id, end.block, self.canonicalizer.head());
         Ok(())
     }
@@ -253,36 +259,50 @@ impl<O: Observer> Engine<O> {
 
     fn close_block(&mut self) -> Result<(), RatingError> {
         let Some((chain_id, block)) = self.open.take() else { return Ok(()) };
-        for entity in std::mem::take(&mut self.due) {
-            self.rate(entity, block, Occasion::Trigger)?;
-        }
+        let due = std::mem::take(&mut self.due);
+        self.rate(due, chain_id, block, Occasion::Trigger)?;
         self.observer.block_ended(chain_id, block, self.canonicalizer.head());
         Ok(())
     }
 
+    /// Rates entities on all cores: each rests on the state and on its own standing alone, so
+    /// neither their order nor the number of cores shows.
     fn rate(
         &mut self,
-        entity: RatedEntity,
+        entities: impl IntoIterator<Item = RatedEntity>,
+        chain_id: ChainId,
         at: BlockRef,
         occasion: Occasion,
     ) -> Result<(), RatingError> {
         if self.state_at.is_some() {
             return Ok(());
         }
-        let Some(chain) = self.state.chains.get(&entity.chain_id) else { return Ok(()) };
+        let Some(chain) = self.state.chains.get(&chain_id) else { return Ok(()) };
         let methodology = &*self.methodology;
-        let opinion = assess::assess(chain, &entity, When::at(at), methodology);
-        let horizon = When::look_ahead(at, methodology);
-        let projected = assess::assess(chain, &entity, horizon, methodology);
         let head = self.canonicalizer.head();
-        let assessed = Assessed { entity, at, head, occasion, opinion, projected: &projected };
-        let rating = self
-            .standings
-            .entry(entity)
-            .or_default()
-            .rate(assessed, methodology)
-            .map_err(|source| RatingError::Word { entity, block: at.number, source })?;
-        self.observer.rated(&rating, chain, methodology);
+        let rate = |(entity, mut standing): (RatedEntity, Standing)| {
+            let opinion = assess::assess(chain, &entity, When::at(at), methodology);
+            let horizon = When::look_ahead(at, methodology);
+            let projected = assess::assess(chain, &entity, horizon, methodology);
+            let assessed = Assessed { entity, at, head, occasion, opinion, projected: &projected };
+            let rating = standing
+                .rate(assessed, methodology)
+                .map_err(|source| RatingError::Word { entity, block: at.number, source })?;
+            Ok((standing, rating))
+        };
+        let mut entities = entities.into_iter().peekable();
+        while entities.peek().is_some() {
+            let part = entities.by_ref().take(RATED_AT_ONCE_MAX);
+            let part: Vec<(RatedEntity, Standing)> = part
+                .map(|entity| (entity, self.standings.remove(&entity).unwrap_or_default()))
+                .collect();
+            let rated: Result<(Vec<Standing>, Vec<Rating>), RatingError> =
+                on_all_cores(part, rate).into_iter().collect();
+            let (standings, ratings) = rated?;
+            let entities = ratings.iter().map(|rating| rating.entity);
+            self.standings.extend(entities.zip(standings));
+            self.observer.rated(&ratings, chain, methodology);
+        }
         Ok(())
     }
 
@@ -339,6 +359,17 @@ impl<O: Observer> Engine<O> {
             }
         }
         self.due.extend(concerned);
+    }
+}
+
+/// What a function makes of each, in their order.
+pub(crate) fn on_all_cores<T: Send, R: Send>(
+    items: Vec<T>,
+    make: impl Fn(T) -> R + Sync + Send,
+) -> Vec<R> {
+    match items.len() {
+        0..FOR_ALL_CORES_MIN => items.into_iter().map(make).collect(),
+        _ => items.into_par_iter().with_max_len(1).map(make).collect(),
     }
 }
 

@@ -209,10 +209,9 @@ impl Observer for Replay {
         }
     }
 
-    fn rated(&mut self, rating: &Rating, _: &ChainState, _: &Methodology) {
-        if rating.head.position <= self.up_to {
-            self.ratings.insert(rating.entity.key(), rating.assessment_hash);
-        }
+    fn rated(&mut self, ratings: &[Rating], _: &ChainState, _: &Methodology) {
+        let wanted = ratings.iter().filter(|rating| rating.head.position <= self.up_to);
+        self.ratings.extend(wanted.map(|rating| (rating.entity.key(), rating.assessment_hash)));
     }
 
     fn block_ended(&mut self, chain_id: ChainId, block: BlockRef, head: CanonicalHead) {

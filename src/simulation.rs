@@ -71,7 +71,7 @@ struct Silent;
 
 impl Observer for Silent {
     fn fact_folded(&mut self, _: &Fact, _: &ChainState, _: CanonicalHead) {}
-    fn rated(&mut self, _: &Rating, _: &ChainState, _: &Methodology) {}
+    fn rated(&mut self, _: &[Rating], _: &ChainState, _: &Methodology) {}
     fn block_ended(&mut self, _: ChainId, _: BlockRef, _: CanonicalHead) {}
 }
 

@@ -177,7 +177,17 @@ impl Observer for Walk {
         });
     }
 
-    fn rated(&mut self, rating: &Rating, _chain: &ChainState, _methodology: &Methodology) {
+    fn rated(&mut self, ratings: &[Rating], _chain: &ChainState, _methodology: &Methodology) {
+        ratings.iter().for_each(|rating| self.note(rating));
+    }
+
+    fn block_ended(&mut self, _chain_id: ChainId, block: BlockRef, _head: CanonicalHead) {
+        self.last = self.last.max(block.timestamp);
+    }
+}
+
+impl Walk {
+    fn note(&mut self, rating: &Rating) {
         self.advance(rating.at.timestamp);
         let rated = rating.verdict.as_ref().ok();
         let said = Said {
@@ -211,12 +221,6 @@ impl Observer for Walk {
         self.current.insert(rating.entity, said);
     }
 
-    fn block_ended(&mut self, _chain_id: ChainId, block: BlockRef, _head: CanonicalHead) {
-        self.last = self.last.max(block.timestamp);
-    }
-}
-
-impl Walk {
     /// Takes notice of a month that ended.
     fn advance(&mut self, time: u64) {
         if self.first == 0 {

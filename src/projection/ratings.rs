@@ -22,9 +22,17 @@ pub(super) const ACTION_COLUMNS: &str = "storage_position, revision, entity_id, 
 const PPT_PER_PPM: u64 = 1_000_000;
 
 impl ReadModel {
-    /// Writes down a rating, if it differs from the entity's last or is to be reported.
-    /// `rationale` is asked only for what was never found before.
-    pub fn rated(&mut self, rating: &Rating, rationale: impl FnOnce() -> Value) {
+    /// Whether a rating's rationale is to be written: it was never found before.
+    pub fn wants(&self, rating: &Rating) -> bool {
+        let hash = &rating.assessment_hash;
+        rating.head.position > self.written_to
+            && !self.assessments.contains(hash)
+            && (rating.report.is_some() || self.last_assessment.get(&rating.entity) != Some(hash))
+    }
+
+    /// Writes down a rating, if it differs from the entity's last or is to be reported, with its
+    /// rationale, if it is wanted.
+    pub fn rated(&mut self, rating: &Rating, rationale: Option<&Value>) {
         let hash = rating.assessment_hash;
         let is_same = self.last_assessment.insert(rating.entity, hash) == Some(hash);
         if is_same && rating.report.is_none() {
@@ -35,8 +43,8 @@ impl ReadModel {
         if rating.head.position <= self.written_to {
             return;
         }
-        if is_new {
-            self.write_assessment(rating, &rationale());
+        if is_new && let Some(rationale) = rationale {
+            self.write_assessment(rating, rationale);
             self.write_lrt(rating);
         }
         self.tables

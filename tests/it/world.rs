@@ -2,10 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::sync::Arc;
 
-use alloy::primitives::U256;
+use alloy::primitives::{B256, U256};
+use assay::rating::{Engine, Observer};
 use assay::world;
 use assay_domain::attestation::Message;
+use assay_domain::canonical::CanonicalHead;
+use assay_domain::methodology::Methodology;
+use assay_domain::rating::Rating;
+use assay_domain::state::ChainState;
+use assay_domain::{BlockRef, ChainId, Fact};
 use assay_graphql::Backend;
 use serde_json::{Value, json};
 
@@ -297,6 +304,46 @@ async fn a_slash_was_taken_back(database: &TestDatabase) {
     .await
     .unwrap();
     assert_eq!(counts, (5, 1, 1));
+}
+
+/// Notes the hash of every rating, in the order in which they are told.
+#[derive(Default)]
+struct Hashes(Vec<B256>);
+
+impl Observer for Hashes {
+    fn fact_folded(&mut self, _: &Fact, _: &ChainState, _: CanonicalHead) {}
+    fn rated(&mut self, ratings: &[Rating], _: &ChainState, _: &Methodology) {
+        self.0.extend(ratings.iter().map(|rating| rating.assessment_hash));
+    }
+    fn block_ended(&mut self, _: ChainId, _: BlockRef, _: CanonicalHead) {}
+}
+
+#[test]
+fn ratings_are_the_same_on_any_number_of_cores() {
+    // Tokens are there for the last days of it.
+    const BLOCKS: u64 = 303 * 7_200;
+    let facts = world::facts().unwrap();
+    let until = facts[0].block.number + BLOCKS;
+    let facts = || facts.iter().take_while(|fact| fact.block.number < until);
+    let rated_on = |threads: usize| {
+        let methodology = Arc::new(Methodology::version_1().unwrap());
+        let finalized = BTreeMap::from([(world::CHAIN_ID, until)]);
+        let mut engine = Engine::new(methodology, finalized, &BTreeMap::new(), Hashes::default());
+        for fact in facts() {
+            engine.message(fact);
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            for fact in facts().filter(|fact| Message::of_event(&fact.event).is_none()) {
+                engine.fact(fact, &B256::ZERO).unwrap();
+            }
+            engine.finish().unwrap();
+        });
+        engine.observer.0
+    };
+    let on_one = rated_on(1);
+    assert!(on_one.len() > 1_000, "{} ratings", on_one.len());
+    assert!([2, 5].into_iter().all(|threads| rated_on(threads) == on_one));
 }
 
 #[tokio::test]
