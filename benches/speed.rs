@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use assay_domain::loss::kernel::Word;
+use assay_domain::loss::kernel::{Reach, Step, Word, convolve};
 use assay_domain::loss::{
     Block, BlockId, CELLS, Factor, Hazard, Level, LossModel, Probability, Severity,
 };
@@ -103,30 +103,41 @@ fn seconds(mut work: impl FnMut()) -> f64 {
     least as f64 / 1e9
 }
 
-/// The same multiply-adds on cells of the same width, and nothing else: no rounding, no shift, no
-/// cap, nothing written. Atoms of a block share a pass, as they do in the kernel.
-fn multiply_adds(cells: &[u128], blocks: &[Raw], nodes: usize) -> (u128, u64) {
-    let mut sum = 0_u128;
-    let mut count = 0_u64;
-    let mut reach = 0;
-    for block in blocks {
-        let furthest = block.losses.keys().next_back().map_or(0, |loss| usize::from(*loss));
-        reach = usize::from(CELLS).min(reach + furthest);
-        let atoms = block.losses.len();
-        for _ in 0..nodes {
+/// Cells that each event changes and how many sources each of them has, in the order of the fold.
+fn work(model: &LossModel, factor: Factor) -> Vec<(usize, usize)> {
+    let mut work = Vec::new();
+    for node in factor.nodes() {
+        let losses = model.blocks().iter().map(|block| block.losses_given(node.climate));
+        let mut steps: Vec<(Step, usize)> =
+            losses.map(|losses| (Step::new(losses.clone()), losses.count())).collect();
+        steps.sort_by_key(|(step, _)| step.furthest());
+        let mut cells = vec![0; usize::from(CELLS) + 1];
+        cells[0] = <u128 as Word>::ONE;
+        let mut reach = Reach::default();
+        for (step, atoms) in steps {
+            reach = convolve(&mut cells, reach, &step);
             // Every cell keeps a share of itself and receives one for each atom.
-            let share = black_box(0x1234_5678_9abc_def0_u64);
-            let window = &cells[..=reach];
-            sum = sum.wrapping_add(match atoms {
-                1 => pass::<2>(window, share),
-                2 => pass::<3>(window, share),
-                3 => pass::<4>(window, share),
-                _ => pass::<5>(window, share),
-            });
-            count += (window.len() * (atoms + 1)) as u64;
+            work.push((reach.held + 1, atoms + 1));
         }
     }
-    (sum, count)
+    work
+}
+
+/// The same multiply-adds on cells of the same width, and nothing else: no rounding, no shift, no
+/// cap, nothing written. Atoms of a block share a pass, as they do in the kernel.
+fn multiply_adds(cells: &[u128], work: &[(usize, usize)]) -> u128 {
+    let sum = |sum: u128, (held, sources): &(usize, usize)| {
+        let share = black_box(0x1234_5678_9abc_def0_u64);
+        // So that there are as many windows as cells.
+        let window = &cells[..(held + sources - 1).min(cells.len())];
+        sum.wrapping_add(match sources {
+            2 => pass::<2>(window, share),
+            3 => pass::<3>(window, share),
+            4 => pass::<4>(window, share),
+            _ => pass::<5>(window, share),
+        })
+    };
+    work.iter().fold(0, sum)
 }
 
 #[inline(never)]
@@ -153,19 +164,18 @@ fn main() {
     let exact = seconds(|| drop(black_box(model.distribution())));
     let distribution = model.distribution();
     let cells: Vec<u128> = (0..=CELLS).map(|cell| distribution.mass(cell).to_q127()).collect();
-    let nodes = Factor::GammaUnitVariance.nodes().len();
-    let mut count = 0;
+    let factor = Factor::GammaUnitVariance;
+    let work = work(&model, factor);
+    let count: usize = work.iter().map(|(held, sources)| held * sources).sum();
     let floor = seconds(|| {
-        let (sum, counted) = multiply_adds(black_box(&cells), &blocks, nodes);
-        black_box(sum);
-        count = counted;
+        black_box(multiply_adds(black_box(&cells), &work));
     });
     let shortfall = distribution.expected_shortfall(Level::P999).to_ppt();
     println!(
         "{}",
         json!({
             "blocks": blocks.len(),
-            "nodes": nodes,
+            "nodes": factor.nodes().len(),
             "multiplyAdds": count,
             "exactCpuSeconds": exact,
             "multiplyAddsCpuSeconds": floor,

@@ -1,6 +1,6 @@
 //! Vectors V07, V09 and V16: the loss distribution through the functions production uses.
 
-use assay_domain::loss::kernel::{self, Step, Word};
+use assay_domain::loss::kernel::{self, Reach, Step, Word};
 use assay_domain::loss::report::LossReport;
 use assay_domain::loss::{
     Block, BlockId, Factor, Hazard, Level, LossDistribution, LossModel, Probability, Severity,
@@ -98,11 +98,11 @@ fn v16_fixed_point_q63() {
     let p: u64 = expected["p_q63"].as_str().unwrap().parse().unwrap();
     let mut cells = vec![0_u64; 11];
     cells[0] = <u64 as Word>::ONE;
-    let mut reach = 0;
+    let mut reach = Reach::default();
     for _ in 0..10 {
         reach = kernel::convolve(&mut cells, reach, &Step::q63(p, 1));
     }
-    let deficit = kernel::settle(&mut cells, reach);
+    let deficit = kernel::settle(&mut cells, reach.possible);
     assert_eq!(deficit, u128::from(expected["mass_deficit_ulps"].as_u64().unwrap()));
     let pmf: Vec<String> = cells.iter().map(u64::to_string).collect();
     assert_eq!(json!(pmf), expected["pmf_q63"]);

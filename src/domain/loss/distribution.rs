@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::block::CELLS;
 use super::factor::Node;
 use super::fixed::{BasisPoints, Probability, mul_q127};
-use super::kernel;
+use super::kernel::{self, Reach};
 
 /// A level counts as reached within 2⁻⁵⁰ (9e-16). Hazards are `f64`; finer would be noise.
 const LEVEL_SLACK_BITS: u32 = 50;
@@ -33,7 +33,8 @@ pub struct LossDistribution {
     cells: Vec<u128>,
     /// The highest cell that can hold mass.
     reach: usize,
-    /// The distribution given each climate, before lost mass is settled.
+    /// The distribution given each climate, before lost mass is settled: the cells below the cap
+    /// that hold any.
     conditional: Vec<(Node, Vec<u128>)>,
 }
 
@@ -58,16 +59,17 @@ impl Level {
 }
 
 impl LossDistribution {
-    pub(super) fn mix(conditional: Vec<(Node, (Vec<u128>, usize))>) -> Self {
+    pub(super) fn mix(conditional: Vec<(Node, (Vec<u128>, Reach))>) -> Self {
         let mut cells = vec![0_u128; usize::from(CELLS) + 1];
         let mut reach = 0;
         let mut kept = Vec::with_capacity(conditional.len());
-        for (node, (given, node_reach)) in conditional {
+        for (node, (mut given, node_reach)) in conditional {
             let weight = node.weight.to_q127();
             for (cell, &mass) in cells.iter_mut().zip(&given) {
                 *cell += mul_q127(mass, weight);
             }
-            reach = reach.max(node_reach);
+            reach = reach.max(node_reach.possible);
+            given.truncate((node_reach.held + 1).min(usize::from(CELLS)));
             kept.push((node, given));
         }
         kernel::settle(&mut cells, reach);

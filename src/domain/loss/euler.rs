@@ -11,7 +11,7 @@ use super::block::{Block, BlockId, CELLS};
 use super::distribution::{Level, LossDistribution};
 use super::factor::Node;
 use super::fixed::{BasisPoints, Probability};
-use super::kernel::{self, Step};
+use super::kernel::{self, Reach, Step};
 use super::model::{LossModel, fold};
 
 /// What a block loses on average, times the probability, in three regions of the portfolio's loss.
@@ -25,8 +25,9 @@ struct Regions {
     capped: BasisPoints,
 }
 
-/// A conditional distribution without one block, as cumulative mass below the cap.
+/// A conditional distribution without one block.
 struct Rest {
+    /// Mass up to each cell; from the last one to the cap it stays.
     cumulative: Vec<u128>,
     /// What the masses must be divided by.
     scale: Probability,
@@ -81,7 +82,7 @@ impl LossModel {
 /// asked, and the other way round, so that n blocks cost n log n steps and not n².
 fn leave_one_out(
     cells: Vec<u128>,
-    reach: usize,
+    reach: Reach,
     node: Node,
     at_risk: u16,
     blocks: &mut [(&Block, &mut Regions)],
@@ -101,10 +102,10 @@ fn leave_one_out(
 
 fn put_in(
     cells: &mut [u128],
-    reach: usize,
+    reach: Reach,
     node: Node,
     blocks: &[(&Block, &mut Regions)],
-) -> usize {
+) -> Reach {
     blocks.iter().fold(reach, |reach, (block, _)| {
         kernel::convolve(cells, reach, &Step::new(block.losses_given(node.climate)))
     })
@@ -149,7 +150,9 @@ impl Rest {
 
     /// P(rest ≤ `cell`) for a cell below the cap; zero for no cell.
     fn up_to(&self, cell: Option<u16>) -> Probability {
-        let mass = cell.and_then(|cell| self.cumulative.get(usize::from(cell)).copied());
+        let up_to =
+            |cell| self.cumulative.get(usize::from(cell)).or(self.cumulative.last()).copied();
+        let mass = cell.and_then(up_to);
         Probability::from_q127(mass.unwrap_or(0)).over(self.scale)
     }
 }

@@ -146,26 +146,37 @@ impl Step {
         Some(Self::new(losses.map(move |(cells, p)| (cells, p.over(stay)))))
     }
 
-    fn furthest(&self) -> usize {
+    /// The largest loss in cells.
+    pub fn furthest(&self) -> usize {
         self.atoms.last().map_or(0, |atom| usize::from(atom.cells))
     }
 }
 
+/// How far a distribution goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The highest cell that can be reached at all.
+    pub possible: usize,
+    /// No cell between this one and the cap holds mass: what is left of it there is below a unit.
+    /// Many small events end far below what is possible.
+    pub held: usize,
+}
+
 /// Folds an event into `cells`, whose last cell holds all losses from there on.
 ///
-/// `reach` is the highest cell that may hold mass; the new one is returned. Works downwards in
-/// place, so that every source is still unchanged when it is read.
-pub fn convolve<W: Word>(cells: &mut [W], reach: usize, step: &Step) -> usize {
-    let Some(cap) = cells.len().checked_sub(1) else { return 0 };
+/// Works downwards in place, so that every source is still unchanged when it is read.
+pub fn convolve<W: Word>(cells: &mut [W], reach: Reach, step: &Step) -> Reach {
+    let Some(cap) = cells.len().checked_sub(1) else { return reach };
     let shift = step.shift - W::DROPPED;
-    let new_reach = cap.min(reach + step.furthest());
-    let overflow = W::scale(overflow(cells, reach, step), shift);
+    let possible = cap.min(reach.possible + step.furthest());
+    let overflow = W::scale(overflow(cells, reach.held, step), shift);
     if let Some(last) = cells.last_mut() {
         // What is at the cap stays there.
         *last = W::narrow(last.wide() + overflow);
     }
     let mut sums = [0_u128; CHUNK_CELLS];
-    let mut end = cap.min(new_reach + 1);
+    let top = cap.min(reach.held + step.furthest() + 1);
+    let mut end = top;
     while end > 0 {
         let start = end.saturating_sub(CHUNK_CELLS);
         let Some(sums) = sums.get_mut(..end - start) else { break };
@@ -182,23 +193,24 @@ pub fn convolve<W: Word>(cells: &mut [W], reach: usize, step: &Step) -> usize {
         }
         end = start;
     }
-    new_reach
+    let held =
+        cells.get(..top).and_then(|below| below.iter().rposition(|mass| *mass != W::default()));
+    Reach { possible, held: held.unwrap_or(0) }
 }
 
-/// Takes an event, given by its [`Step::odds`], out of `cells` below the cap.
+/// Takes an event, given by its [`Step::odds`], out of `cells`, all below the cap.
 ///
 /// Leaves (1 − p) times the distribution without the event: with g = that,
-/// g(k) = f(k) − Σ odds(l) g(k − l). Works upwards in place. The cap cell is not touched.
+/// g(k) = f(k) − Σ odds(l) g(k − l). Works upwards in place.
 pub fn remove(cells: &mut [u128], odds: &Step) {
-    let Some(cap) = cells.len().checked_sub(1) else { return };
     let shift = odds.shift - <u128 as Word>::DROPPED;
     let nearest = odds.atoms.first().map_or(CHUNK_CELLS, |atom| usize::from(atom.cells));
     let width = nearest.clamp(1, CHUNK_CELLS);
     let mut sums = [0_u128; CHUNK_CELLS];
     let mut start = 0;
-    while start < cap {
+    while start < cells.len() {
         // No source lies in the chunk itself, since the nearest is at least a chunk away.
-        let end = cap.min(start + width);
+        let end = cells.len().min(start + width);
         let Some(sums) = sums.get_mut(..end - start) else { break };
         gather(cells, start, odds, sums);
         if let Some(chunk) = cells.get_mut(start..end) {
@@ -278,12 +290,12 @@ fn gather_one<W: Word>(cells: &[W], start: usize, atom: Atom, sums: &mut [u128])
 }
 
 /// Σ product of all mass that crosses the cap: one growing suffix serves the atoms in turn.
-fn overflow<W: Word>(cells: &[W], reach: usize, step: &Step) -> u128 {
+fn overflow<W: Word>(cells: &[W], held: usize, step: &Step) -> u128 {
     let cap = cells.len() - 1;
-    let (mut suffix, mut total, mut top) = (0_u128, 0_u128, cap);
+    let (mut suffix, mut total, mut top) = (0_u128, 0_u128, cap.min(held + 1));
     for atom in &step.atoms {
         let from = cap.saturating_sub(usize::from(atom.cells));
-        if from > reach {
+        if from >= top {
             continue;
         }
         let fresh = cells.get(from..top).unwrap_or(&[]);

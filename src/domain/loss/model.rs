@@ -4,7 +4,7 @@ use super::block::{Block, BlockId, CELLS};
 use super::distribution::LossDistribution;
 use super::factor::{Factor, Node};
 use super::fixed::{BasisPoints, Probability};
-use super::kernel::{self, Step};
+use super::kernel::{self, Reach, Step};
 
 /// Blocks in one portfolio: four times the largest restaking token's 500.
 pub const BLOCKS_MAX: usize = 2_000;
@@ -120,16 +120,19 @@ impl LossModel {
     }
 }
 
-/// The distribution given one climate, in units of 2⁻¹²⁷, and its highest reachable cell.
-pub(super) fn fold<'a>(blocks: impl Iterator<Item = &'a Block>, node: Node) -> (Vec<u128>, usize) {
+/// The distribution given one climate, in units of 2⁻¹²⁷, and how far it goes.
+///
+/// Small losses first, then by id: while few cells hold mass, few have to be worked on.
+pub(super) fn fold<'a>(blocks: impl Iterator<Item = &'a Block>, node: Node) -> (Vec<u128>, Reach) {
     let mut cells = vec![0; usize::from(CELLS).saturating_add(1)];
     if let Some(first) = cells.first_mut() {
         *first = Probability::ONE.to_q127();
     }
-    let reach = blocks.fold(0, |reach, block| {
-        let step = Step::new(block.losses_given(node.climate));
-        kernel::convolve(&mut cells, reach, &step)
-    });
+    let mut steps: Vec<Step> =
+        blocks.map(|block| Step::new(block.losses_given(node.climate))).collect();
+    steps.sort_by_key(Step::furthest);
+    let folded = |reach, step: &Step| kernel::convolve(&mut cells, reach, step);
+    let reach = steps.iter().fold(Reach::default(), folded);
     (cells, reach)
 }
 
