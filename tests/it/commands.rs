@@ -158,6 +158,8 @@ async fn a_server_and_the_database_tell_the_same_and_it_is_what_was_kept() {
             (&["look-through", "operator-set-1-0x12b75d5e…-0"], 1),
             (&["ls", "--grade", ">=AAAA"], 2),
             (&["ls", "--at", "yesterday"], 2),
+            (&["ls", "--at", "safe"], 2),
+            (&["ls", "--at", &format!("0x{:064x}", 1)], 3),
         ] {
             assert_eq!(told(&local(&url, arguments)).2, code, "{arguments:?}");
             assert_eq!(told(&remote(&served, arguments)).2, code, "{arguments:?}");
@@ -184,6 +186,62 @@ async fn a_server_and_the_database_tell_the_same_and_it_is_what_was_kept() {
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert!(transcript == kept, "not what is kept; ASSAY_BLESS=1 keeps it:\n{transcript}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_point_can_be_named_by_a_block_hash_a_publication_and_finality() {
+    let database = ledger_rated().await;
+    let pool = database.pool().await;
+    let (hash, number): (Vec<u8>, i64) =
+        sqlx::query_as("SELECT hash, number FROM read_model.blocks WHERE number = 24712915")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    // What a batch of the middle of the record would have left here.
+    let (position, slug): (i64, String) = sqlx::query_as(
+        "WITH batch AS (SELECT p.*, e.key, e.slug FROM read_model.rating_points p
+               JOIN read_model.entities e ON e.id = p.entity_id
+              WHERE p.position = (SELECT max(position) FROM read_model.rating_points
+                                   WHERE word IS NOT NULL AND block_number < 25000000)
+                AND p.word IS NOT NULL),
+              told AS (INSERT INTO read_model.publications SELECT 1, decode(repeat('0c', 20), 'hex'),
+                   key, seq, word, decode(repeat('88', 32), 'hex'), 1, 'final' FROM batch)
+         SELECT position, slug FROM batch LIMIT 1",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    let served = serve(&pool).await;
+    let url = database.url.clone();
+    let show = move |slug: &str, at: &str| {
+        let arguments = ["show", slug, "--json", "--at", at];
+        let here = told(&local(&url, &arguments));
+        assert_eq!(told(&remote(&served, &arguments)), here);
+        here
+    };
+    let transaction = format!("publication:0x{}", "88".repeat(32));
+    let show = blocking(move || {
+        let set = "operator-set-1-0x12b75d5e…-0";
+        let by_hash = show(set, &format!("0x{}", alloy::primitives::hex::encode(hash)));
+        assert_eq!((&by_hash, by_hash.2), (&show(set, &format!("block:{number}")), 0));
+        assert_eq!(show(&slug, &transaction), show(&slug, &position.to_string()));
+        // What is final is what is rated; head has the slashes before that too.
+        let of_rating =
+            |at| serde_json::from_str::<Value>(&show(set, at).0).unwrap()["data"].clone();
+        assert_eq!(of_rating("finalized"), of_rating("head"));
+        let nothing = show(set, &format!("publication:0x{}", "77".repeat(32)));
+        assert!(nothing.2 == 3 && nothing.1.contains("recorded here"), "{}", nothing.1);
+        (show, slug)
+    });
+    let (show, slug) = show.await;
+    // Older facts came late: the record has another word there now.
+    sqlx::query("UPDATE read_model.rating_points SET word = set_byte(word, 31, 255)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let transaction = format!("publication:0x{}", "88".repeat(32));
+    let (_, error, code) = blocking(move || show(&slug, &transaction)).await;
+    assert!(code == 3 && error.contains("restated since"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
