@@ -34,6 +34,7 @@ mod network;
 mod operator;
 mod page;
 mod parquet;
+mod period;
 mod persisted;
 mod publication;
 mod query;

@@ -22,7 +22,7 @@ use crate::oracle_world::anvil_path;
 use crate::what_if::simulator;
 
 /// What is kept word for word in `tests/golden/commands.txt`.
-const TRANSCRIPT: [&[&str]; 13] = [
+const TRANSCRIPT: [&[&str]; 14] = [
     &["ls", "sets", "--sort", "riskiest", "--limit", "4"],
     &["ls", "--grade", "<=CCC-", "--limit", "3", "--csv"],
     &["ls", "sets", "--limit", "2", "--plain"],
@@ -30,6 +30,7 @@ const TRANSCRIPT: [&[&str]; 13] = [
     &["show", "operator-set-1-0x12b75d5e…-0", "--at", "block:24712915"],
     &["explain", "operator-set-1-0x12b75d5e…-0", "--at", "block:24712915"],
     &["history", "operator-set-1-0x12b75d5e...-0", "--limit", "3"],
+    &["history", "operator-set-1-0x12b75d5e…-0", "--from", "2026-03-22", "--to", "block:24763745"],
     &["diff", "operator-set-1-0x12b75d5e…-0", "block:24763744", "block:1:24763745"],
     &["compare", "operator-set-1-0x12b75d5e…-0", "operator-set-1-0x90c68bf0…-0"],
     &["slashings", "--open"],
@@ -245,6 +246,96 @@ async fn a_point_can_be_named_by_a_block_hash_a_publication_and_finality() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_is_explained_as_it_was_said_and_a_history_has_ends() {
+    let database = ledger_rated().await;
+    let served = serve(&database.pool().await).await;
+    let url = database.url.clone();
+    let told_alike = move |arguments: &[&str]| {
+        let here = told(&local(&url, arguments));
+        let there = told(&remote(&served, arguments));
+        // What is not understood shows how it was called.
+        assert!(there == here || (there.2, here.2) == (2, 2), "{there:?} {here:?}");
+        here
+    };
+    let (told_alike, last) = blocking(move || {
+        let set = "operator-set-1-0x12b75d5e…-0";
+        let nodes = |list: &str, more: &[&str]| -> Vec<Value> {
+            let arguments = [&["history", set, "--json"], more].concat();
+            let (said, error, code) = told_alike(&arguments);
+            assert_eq!(code, 0, "{error}");
+            let answer: Value = serde_json::from_str(&said).unwrap();
+            answer["data"]["entity"][list]["nodes"].as_array().unwrap().clone()
+        };
+        // The ends are part of it, and what is shown is what lies between them.
+        let block = |one: &Value| one["block"]["number"].as_u64().unwrap();
+        for (list, flag) in [("ratingHistory", None), ("ratingActions", Some("--actions"))] {
+            let more = |ends: [&str; 4]| {
+                nodes(list, &[&flag.into_iter().collect::<Vec<_>>()[..], &ends].concat())
+            };
+            let all = nodes(list, &flag.into_iter().collect::<Vec<_>>());
+            let (newest, oldest) = (block(&all[0]), block(all.last().unwrap()));
+            assert!(newest > oldest);
+            let block_of = |number: u64| format!("block:{number}");
+            assert_eq!(more(["--from", &block_of(oldest), "--to", &block_of(newest)]), all);
+            let expected: Vec<Value> =
+                all.iter().filter(|one| block(one) < newest).cloned().collect();
+            let time = all[0]["block"]["time"].as_str().unwrap();
+            assert_eq!(
+                more(["--from", &block_of(oldest), "--to", &block_of(newest - 1)]),
+                expected
+            );
+            let expected: Vec<Value> = all
+                .iter()
+                .filter(|one| one["block"]["time"].as_str() >= Some(time))
+                .cloned()
+                .collect();
+            assert_eq!(more(["--from", time, "--to", "2100-01-01"]), expected);
+        }
+        for (ends, words) in [
+            (["block:9", "block:8"], "fromBlock 9 lies after toBlock 8"),
+            (["2026-03-02", "2026-03-01"], "lies after toTime 2026-03-01T23:59:59Z"),
+        ] {
+            let (_, error, code) =
+                told_alike(&["history", set, "--from", ends[0], "--to", ends[1]]);
+            assert!(code == 1 && error.contains(words), "{error}");
+        }
+        assert_eq!(told_alike(&["history", set, "--from", "100"]).2, 2);
+
+        let actions = nodes("ratingActions", &["--actions"]);
+        let place = actions.iter().position(|one| one["kind"] == "DOWNGRADED").unwrap();
+        let last = actions[place]["id"].as_str().unwrap().to_owned();
+        let (text, error, code) = told_alike(&["explain", "--action", &last]);
+        assert!(code == 0 && text.contains("What drives it"), "{text}{error}");
+        let moved = text.split("What moved the score:").nth(1).unwrap_or_else(|| panic!("{text}"));
+        // What moved adds up to the difference of the two scores.
+        let (said, _, _) = told_alike(&["explain", "--action", &last, "--json"]);
+        let said = serde_json::from_str::<Value>(&said).unwrap()["data"]["node"].clone();
+        let score = |said: &Value| said["rating"]["score"].as_i64().unwrap();
+        let change = score(&said) - score(&said["previous"]);
+        let sum = moved.lines().find(|line| line.starts_with("| sum")).unwrap();
+        assert!(change != 0 && sum.contains(&format!("{change:+} ")), "{change}: {moved}");
+        assert_eq!(said["previous"]["id"], actions[place + 1]["id"]);
+        let first = actions.last().unwrap()["id"].as_str().unwrap();
+        let (text, _, code) = told_alike(&["explain", "--action", first]);
+        assert!(code == 0 && text.contains("Nothing was said about it before"), "{text}");
+        for nobody in ["bm9uZQ", "YWN0aW9uOjk5OTk5OTk5", "nobody at all"] {
+            let (_, error, code) = told_alike(&["explain", "--action", nobody]);
+            assert!(code == 3 && error.contains("no rating action"), "{error}");
+        }
+        assert_eq!(told_alike(&["explain", set, "--action", first]).2, 2);
+        (told_alike, last)
+    })
+    .await;
+    // Ratings were made anew since: what was said is kept, its working is not.
+    sqlx::query("UPDATE read_model.rating_points SET word = set_byte(word, 31, 255)")
+        .execute(&database.pool().await)
+        .await
+        .unwrap();
+    let (text, error, code) = blocking(move || told_alike(&["explain", "--action", &last])).await;
+    assert!(code == 0 && text.contains("what was said is kept"), "{text}{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_looked_through_and_a_broken_policy_has_its_own_code() {
     let database = five_rated().await;
     let url = database.url.clone();
@@ -451,6 +542,35 @@ async fn the_doctor_finds_what_is_ill_and_says_what_to_do() {
     .unwrap();
     let (states, code) = examine(database.url.clone(), Vec::new()).await;
     assert_eq!((states["log"].as_str(), code), ("bad", 5), "{states:?}");
+}
+
+#[test]
+fn a_query_is_weighed_without_a_database_as_a_server_weighs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let weigh = |document: &str, more: &[&str]| {
+        let file = folder.path().join("asked.graphql");
+        std::fs::write(&file, document).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+        command.arg("query").arg(file).args(["--dry-run", "--json"]).args(more);
+        let nowhere = "postgres://nobody@127.0.0.1:1/none";
+        let (said, _, code) = told(&run(command.env("DATABASE_URL", nowhere)));
+        (serde_json::from_str::<Value>(&said).unwrap(), code)
+    };
+    let document = "query($n: Int!) { entities(first: $n) { nodes { rating { score } } } }";
+    let (told, code) = weigh(document, &["--var", "n=3"]);
+    assert_eq!((told["cost"].clone(), code), (json!({ "found": 7, "max": 5000 }), 0), "{told}");
+    assert_eq!((&told["depth"]["found"], &told["refusal"]), (&json!(4), &Value::Null));
+    // Too dear is weighed all the same; what a limit stops before that is not.
+    let nested = "query($n: Int!) { entities(first: $n) { nodes { ratingHistory(first: $n) {
+        nodes { score block { number } } } } } }";
+    let (told, code) = weigh(nested, &["--var", "n=100"]);
+    assert_eq!((&told["refusal"]["code"], code), (&json!("COST_EXCEEDED"), 1), "{told}");
+    assert!(told["cost"]["found"].as_u64() > Some(10_000), "{told}");
+    let (told, code) = weigh(document, &["--var", "n=101"]);
+    assert_eq!((&told["refusal"]["code"], code), (&json!("PAGE_TOO_LARGE"), 1));
+    assert_eq!(told["cost"]["found"], Value::Null);
+    assert_eq!(weigh("{", &[]).0["refusal"]["code"], "GRAPHQL_PARSE_FAILED");
+    assert_eq!(weigh(document, &[]).0["refusal"]["code"], "GRAPHQL_VALIDATION_FAILED");
 }
 
 #[test]

@@ -212,13 +212,18 @@ impl FromStr for At {
     }
 }
 
-/// A time, or the end of a day.
-fn moment(text: &str) -> Result<String, String> {
+/// A time, or this hour of a day.
+fn time_of(text: &str, of_day: &str) -> Result<String, jiff::Error> {
     let found = match text.parse::<jiff::civil::Date>() {
-        Ok(day) if text.len() == 10 => format!("{day}T23:59:59Z").parse::<jiff::Timestamp>(),
+        Ok(day) if text.len() == 10 => format!("{day}{of_day}").parse::<jiff::Timestamp>(),
         _ => text.parse::<jiff::Timestamp>(),
     };
-    found.map(|time| time.to_string()).map_err(|_| {
+    found.map(|time| time.to_string())
+}
+
+/// A time, or the end of a day.
+fn moment(text: &str) -> Result<String, String> {
+    time_of(text, "T23:59:59Z").map_err(|_| {
         format!(
             "{text} is no position, block:N, block hash, publication:TRANSACTION, \
              day (2026-03-29), time (RFC 3339), finalized or head"
