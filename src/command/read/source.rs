@@ -46,6 +46,11 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// The server at this address.
+    pub(crate) const fn at(url: String) -> Self {
+        Self { url: Some(url) }
+    }
+
     /// Whether a server is asked.
     pub(crate) const fn is_remote(&self) -> bool {
         self.url.is_some()
