@@ -103,7 +103,7 @@ pub const CONCURRENT_REQUESTS_MAX: usize = 64;
 
 /// Loss distributions computed at once, each in some milliseconds of one core.
 pub const DISTRIBUTIONS_AT_ONCE_MAX: usize = 2;
-/// Operators and operator sets that one scenario of one's own may hit.
+/// Operators, operator sets and prices that one scenario of one's own may hit.
 pub const SHOCKS_MAX: usize = 20;
 
 /// Points of a frontier: each is a linear program.

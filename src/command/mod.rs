@@ -155,7 +155,7 @@ enum Command {
     #[command(before_help = "Example: assay backtest --svg backtest.svg")]
     Backtest(backtest::BacktestArgs),
     /// What the ratings would be if something happened.
-    #[command(before_help = "Example: assay stress --slash 0x…=50%")]
+    #[command(before_help = "Example: assay stress --slash 0x…=50% --price 0x…=-20%")]
     Stress(stress::StressArgs),
     /// What the ratings would be if this happened: before, after, and what drives the change.
     #[command(name = "whatif")]
