@@ -92,7 +92,7 @@ pub struct CaughtUp {
 /// What writing the read model alone comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reflected {
-    /// It reflects all of the log.
+    /// It reflects all of the canonical log.
     Already,
     /// It was written up to here; nothing was appended.
     Written(CanonicalHead),
@@ -170,10 +170,12 @@ impl Rater {
     pub async fn reflect(&mut self) -> Result<Reflected, RaterError> {
         self.live = None;
         let mut live = self.fold().await?;
-        if live.is_committed() {
+        let writer = &live.engine.observer;
+        // What came since may be Assay's own, on which no rating rests.
+        let is_there = writer.read.is_some_and(|read| read.head == live.engine.head());
+        if is_there && writer.restates.is_none() {
             return Ok(Reflected::Already);
         }
-        let writer = &live.engine.observer;
         let said = match writer.read {
             // A read model that is not there is written with what was said.
             None => self.said_in(live.revision).await?.len(),
