@@ -42,6 +42,7 @@ CREATE TABLE read_model.blocks (
     PRIMARY KEY (chain_id, number)
 );
 CREATE INDEX blocks_by_time ON read_model.blocks (time, last_position);
+CREATE INDEX blocks_by_hash ON read_model.blocks (hash);
 
 -- Everything that can carry a rating.
 CREATE TABLE read_model.entities (

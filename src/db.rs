@@ -184,6 +184,10 @@ pub struct Examined {
     pub bytes: u64,
     /// Connections of others to it.
     pub others: u64,
+    /// How it stores text: `UTF8`, unless somebody chose otherwise.
+    pub encoding: String,
+    /// How it orders text.
+    pub collation: String,
 }
 
 /// 14.0: the oldest major version that its makers still mended when this was written.
@@ -236,16 +240,18 @@ impl Database {
     /// are not applied yet.
     pub async fn examine(&self) -> Result<Examined, ConnectError> {
         let mut connection = self.options.connect().await.map_err(|error| self.explain(&error))?;
-        let said: (String, i64, Option<String>, i64, i64) = sqlx::query_as(
+        let said: (String, i64, Option<String>, i64, i64, String, String) = sqlx::query_as(
             "SELECT current_setting('server_version'), extract(epoch FROM now())::bigint,
                     to_regclass('_sqlx_migrations')::text, pg_database_size(current_database()),
                     (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-                        AND pid <> pg_backend_pid() AND backend_type = 'client backend')",
+                        AND pid <> pg_backend_pid() AND backend_type = 'client backend'),
+                    pg_encoding_to_char(encoding)::text, datcollate::text
+               FROM pg_database WHERE datname = current_database()",
         )
         .fetch_one(&mut connection)
         .await
         .map_err(|error| self.explain(&error))?;
-        let (version, clock, table, bytes, others) = said;
+        let (version, clock, table, bytes, others, encoding, collation) = said;
         let applied: Vec<i64> = match table {
             None => Vec::new(),
             Some(_) => sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
@@ -257,7 +263,7 @@ impl Database {
         let missing = MIGRATIONS.iter().map(|one| one.version);
         let missing = missing.filter(|version| !applied.contains(version)).collect();
         let (bytes, others) = (bytes.cast_unsigned(), others.cast_unsigned());
-        Ok(Examined { version, clock, missing, bytes, others })
+        Ok(Examined { version, clock, missing, bytes, others, encoding, collation })
     }
 
     /// Drops all that the migrations made, with what is in it. The roles stay: other databases

@@ -89,6 +89,17 @@ pub struct CaughtUp {
     pub revision: u32,
 }
 
+/// What writing the read model alone comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reflected {
+    /// It reflects all of the canonical log.
+    Already,
+    /// It was written up to here; nothing was appended.
+    Written(CanonicalHead),
+    /// So many rating actions are not in the log yet: nothing was done.
+    Unsaid(u64),
+}
+
 /// Keeps ratings in step with the log.
 #[derive(Debug)]
 pub struct Rater {
@@ -153,6 +164,31 @@ impl Rater {
         };
         self.live = Some(live);
         Ok(done)
+    }
+
+    /// Writes the read model, or what it lacks, if the log has every rating action already.
+    pub async fn reflect(&mut self) -> Result<Reflected, RaterError> {
+        self.live = None;
+        let mut live = self.fold().await?;
+        let writer = &live.engine.observer;
+        // What came since may be Assay's own, on which no rating rests.
+        let is_there = writer.read.is_some_and(|read| read.head == live.engine.head());
+        if is_there && writer.restates.is_none() {
+            return Ok(Reflected::Already);
+        }
+        let said = match writer.read {
+            // A read model that is not there is written with what was said.
+            None => self.said_in(live.revision).await?.len(),
+            Some(_) => 0,
+        };
+        let actions = writer.actions.iter().filter_map(action_fact).count();
+        if writer.restates.is_some() || actions > said {
+            let unsaid = actions.saturating_sub(said);
+            return Ok(Reflected::Unsaid(u64::try_from(unsaid).unwrap_or(u64::MAX)));
+        }
+        let done = self.commit(&mut live).await?;
+        self.live = Some(live);
+        Ok(Reflected::Written(done.head))
     }
 
     pub(crate) const fn store(&self) -> &EventStore {

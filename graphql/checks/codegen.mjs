@@ -1,13 +1,13 @@
-// A typed client made from introspection alone: codegen.mjs URL FOLDER. Writes the schema as the
-// server tells it, generates types for it and for every saved operation, and has tsc check a program
+// A typed client made from introspection alone: codegen.mjs URL FOLDER KEPT. Writes the schema as the
+// server tells it, which is the one in the file KEPT (`assay schema --json`), generates types for it and for every saved operation, and has tsc check a program
 // that uses them.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { generate } from "@graphql-codegen/cli";
 import { buildClientSchema, getIntrospectionQuery, printSchema } from "graphql";
 
-const [, , url, folder] = process.argv;
+const [, , url, folder, kept] = process.argv;
 mkdirSync(folder, { recursive: true });
 const headers = { "content-type": "application/json" };
 const response = await fetch(`${url}/graphql`, { method: "POST", headers, body: JSON.stringify({ query: getIntrospectionQuery({ specifiedByUrl: true, oneOf: true }) }) });
@@ -15,6 +15,8 @@ const { data, errors } = await response.json();
 if (errors) throw new Error(JSON.stringify(errors));
 const schema = join(folder, "schema.graphql");
 writeFileSync(schema, printSchema(buildClientSchema(data)));
+const printed = printSchema(buildClientSchema(JSON.parse(readFileSync(kept)).data));
+if (printed !== readFileSync(schema, "utf8")) throw new Error("the schema that is served is another one than that of the file");
 
 const scalars = { BigInt: "string", Address: "string", Bytes32: "string", DateTime: "string", LogPosition: "string" };
 const types = (plugin) => ({ plugins: [plugin], config: { scalars, enumsAsTypes: true } });

@@ -10,6 +10,7 @@ use crate::error::ApiError;
 use crate::id::NodeId;
 use crate::leaderboard::values;
 use crate::page::{Column, List, Order, Source};
+use crate::period::Period;
 use crate::rating::{Rating, big};
 use crate::scalar::{BigInt, Bytes32, ChainId, DateTime, Grade, LogPosition};
 use crate::scope::{Block, Scope, push_micros};
@@ -34,6 +35,8 @@ pub(crate) enum ActionKind {
 pub(crate) struct RatingAction {
     row: ActionRow,
     scope: Scope,
+    /// How many actions before the one asked for.
+    back: u8,
 }
 
 /// Which rating actions. All conditions hold at once; a list means any of its values.
@@ -53,6 +56,7 @@ pub(crate) struct RatingActionWhere {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ActionFilter {
     is_of_parent: bool,
+    period: Period,
     kinds: Option<Vec<i16>>,
     entity_kinds: Option<Vec<i16>>,
     chains: Option<Vec<i64>>,
@@ -82,9 +86,9 @@ const COLUMNS: &str = "a.storage_position, a.revision, a.entity_id, e.chain_id, 
     a.seq, a.word, (extract(epoch FROM a.recorded_at) * 1000000)::bigint AS recorded_micros";
 
 impl ActionFilter {
-    /// All those of the parent.
-    pub(crate) fn of_parent() -> Self {
-        Self { is_of_parent: true, ..Self::default() }
+    /// Those of the parent in a period.
+    pub(crate) fn of_parent(period: Period) -> Self {
+        Self { is_of_parent: true, period, ..Self::default() }
     }
 
     pub(crate) fn new(wanted: Option<RatingActionWhere>) -> Result<Self, ApiError> {
@@ -98,6 +102,7 @@ impl ActionFilter {
         };
         Ok(Self {
             is_of_parent: false,
+            period: Period::default(),
             kinds: values(wanted.kind, number)?,
             entity_kinds: values(wanted.entity_kind, EntityKind::number)?,
             chains: values(wanted.chain_id, |chain| chain.0)?,
@@ -108,7 +113,7 @@ impl ActionFilter {
 
 impl RatingAction {
     pub(crate) fn new(row: ActionRow, scope: &Scope) -> Self {
-        Self { row, scope: scope.clone() }
+        Self { row, scope: scope.clone(), back: 0 }
     }
 
     /// What was rated.
@@ -221,8 +226,15 @@ impl RatingAction {
     /// since and this one no longer stands.
     async fn rating(&self, ctx: &Context<'_>) -> Result<Option<Rating>, ApiError> {
         let place = (self.row.entity_id, self.row.position, self.row.block_number);
-        let rating = Rating::at(ctx, &self.scope, place).await?;
+        let rating = Rating::at(ctx, &self.scope, self.back, place).await?;
         Ok(rating.filter(|rating| rating.has_word(&self.row.word)))
+    }
+
+    /// What was said about the entity before, in whichever revision. Null for the first.
+    async fn previous(&self, ctx: &Context<'_>) -> Result<Option<RatingAction>, ApiError> {
+        let row = Session::of(ctx)?.load::<ActionBefore>((), self.row.storage_position).await?;
+        let back = self.back.saturating_add(1);
+        Ok(row.map(|row| Self { row, scope: self.scope.clone(), back }))
     }
 }
 
@@ -245,6 +257,39 @@ impl Batch for ActionById {
         query.push_bind(keys.to_vec()).push(")");
         let rows: Vec<ActionRow> = reader.rows(query).await?;
         Ok(rows.into_iter().map(|row| (row.storage_position, row)).collect())
+    }
+}
+
+#[derive(Debug, Clone, FromRow)]
+struct ActionBeforeRow {
+    next: i64,
+    #[sqlx(flatten)]
+    row: ActionRow,
+}
+
+/// The action before one, of the same entity.
+struct ActionBefore;
+
+impl Batch for ActionBefore {
+    type Group = ();
+    type Key = i64;
+    type Value = ActionRow;
+
+    async fn fetch(
+        reader: &mut Reader,
+        (): &(),
+        keys: &[i64],
+    ) -> Result<BTreeMap<i64, ActionRow>, ApiError> {
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!(
+            "SELECT n.storage_position AS next, {COLUMNS} FROM read_model.rating_actions n
+               CROSS JOIN LATERAL (SELECT * FROM read_model.rating_actions a
+                    WHERE a.entity_id = n.entity_id AND a.storage_position < n.storage_position
+                    ORDER BY a.storage_position DESC LIMIT 1) a
+               JOIN read_model.entities e ON e.id = a.entity_id WHERE n.storage_position = ANY("
+        ));
+        query.push_bind(keys.to_vec()).push(")");
+        let rows: Vec<ActionBeforeRow> = reader.rows(query).await?;
+        Ok(rows.into_iter().map(|found| (found.next, found.row)).collect())
     }
 }
 
@@ -286,6 +331,7 @@ impl List for Actions {
         if filter.is_of_parent {
             query.push(" AND a.entity_id = p.entity_id");
         }
+        filter.period.push(query, "a");
         if let Some(kinds) = &filter.kinds {
             query.push(" AND a.kind = ANY(").push_bind(kinds.clone()).push(")");
         }

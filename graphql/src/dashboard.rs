@@ -56,6 +56,12 @@ const ASSETS: [(&str, &str, &str); 18] = [
     asset!("image/svg+xml", "icon.svg"),
 ];
 
+/// The dashboard's document and what it loads, each with its path.
+pub fn dashboard_files() -> impl Iterator<Item = (String, &'static str)> {
+    let assets = ASSETS.iter().map(|(name, _, text)| (format!("/ui/{name}"), *text));
+    std::iter::once(("/".to_owned(), PAGE)).chain(assets)
+}
+
 /// The pages and what they load.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let pages = PAGES.iter().fold(Router::new(), |router, path| {

@@ -11,6 +11,7 @@ use crate::action::{ActionFilter, Actions, RatingAction};
 use crate::attestation::{Attestation, Attestations};
 use crate::error::ApiError;
 use crate::page::{Page, PageArgs, Parent, page};
+use crate::period::{HistoryPeriod, Period};
 use crate::publication::{Publication, PublicationFilter, Publications};
 use crate::rating::{History, Rating};
 use crate::scalar::{Address, Bytes32, ChainId, LogPosition};
@@ -106,6 +107,7 @@ impl EntityKind {
         name = "rating_history",
         ty = "Page<Rating>",
         desc = "Every assessment, the newest first.",
+        arg(name = "period", ty = "Option<HistoryPeriod>"),
         arg(name = "first", ty = "Option<i32>"),
         arg(name = "after", ty = "Option<String>"),
         arg(name = "last", ty = "Option<i32>"),
@@ -116,6 +118,7 @@ impl EntityKind {
         ty = "Page<RatingAction>",
         desc = "What was said about it and \
         when, the newest first.",
+        arg(name = "period", ty = "Option<HistoryPeriod>"),
         arg(name = "first", ty = "Option<i32>"),
         arg(name = "after", ty = "Option<String>"),
         arg(name = "last", ty = "Option<i32>"),
@@ -314,9 +317,11 @@ impl RatedFields {
     pub(crate) async fn rating_history(
         &self,
         ctx: &Context<'_>,
+        period: Option<HistoryPeriod>,
         args: PageArgs,
     ) -> Result<Page<Rating>, ApiError> {
-        page::<History, _>(ctx, &self.scope, (), self.parent(), args, |row, scope| {
+        let period = Period::new(period)?;
+        page::<History, _>(ctx, &self.scope, period, self.parent(), args, |row, scope| {
             Ok(Rating::new(row, scope))
         })
         .await
@@ -325,9 +330,10 @@ impl RatedFields {
     pub(crate) async fn rating_actions(
         &self,
         ctx: &Context<'_>,
+        period: Option<HistoryPeriod>,
         args: PageArgs,
     ) -> Result<Page<RatingAction>, ApiError> {
-        let filter = ActionFilter::of_parent();
+        let filter = ActionFilter::of_parent(Period::new(period)?);
         page::<Actions, _>(ctx, &self.scope, filter, self.parent(), args, |row, scope| {
             Ok(RatingAction::new(row, scope))
         })

@@ -285,7 +285,7 @@ fn graphql_value(value: serde_json::Value) -> Value {
     }
 }
 
-fn graphql_object(fields: Map<String, serde_json::Value>) -> Value {
+pub(crate) fn graphql_object(fields: Map<String, serde_json::Value>) -> Value {
     let mut object = indexmap::IndexMap::new();
     for (name, value) in fields {
         object.insert(Name::new(name), graphql_value(value));

@@ -34,6 +34,7 @@ mod network;
 mod operator;
 mod page;
 mod parquet;
+mod period;
 mod persisted;
 mod publication;
 mod query;
@@ -52,6 +53,7 @@ mod subscription;
 mod token_name;
 mod transport;
 
+pub use dashboard::dashboard_files;
 pub use error::ApiError;
 pub use execute::{AssaySchema, Backend, execute, schema, sdl};
 pub use export::csv_cell;

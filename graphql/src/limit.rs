@@ -17,6 +17,7 @@ use async_graphql::{Name, Value, Variables};
 
 use crate::arrange::Shape;
 use crate::error::ApiError;
+use crate::execute::graphql_object;
 
 /// Bytes of a request body. The largest saved operation has 1 kB, introspection 2 kB.
 pub const BODY_BYTES_MAX: usize = 100_000;
@@ -102,7 +103,7 @@ pub const CONCURRENT_REQUESTS_MAX: usize = 64;
 
 /// Loss distributions computed at once, each in some milliseconds of one core.
 pub const DISTRIBUTIONS_AT_ONCE_MAX: usize = 2;
-/// Operators and operator sets that one scenario of one's own may hit.
+/// Operators, operator sets and prices that one scenario of one's own may hit.
 pub const SHOCKS_MAX: usize = 20;
 
 /// Points of a frontier: each is a linear program.
@@ -131,11 +132,44 @@ pub(crate) struct Admitted {
     pub(crate) shape: Shape,
 }
 
+/// What a document asks for, before limits are held against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weight {
+    /// Its cost in points, as quotas count them; [`COST_MAX`] at most.
+    pub cost: u64,
+    /// Fields nested in one another; [`DEPTH_MAX`] at most.
+    pub depth: u64,
+    /// Fields once all fragments are written out; [`FIELDS_MAX`] at most.
+    pub fields: u64,
+}
+
+/// Weighs a document without running it, and says why it would be refused, if it would be. There
+/// is no weight where it is refused unread. Whether its fields exist is not looked at.
+pub fn weigh(
+    query: &str,
+    variables: serde_json::Map<String, serde_json::Value>,
+) -> (Option<Weight>, Result<(), ApiError>) {
+    let variables = Variables::from_value(graphql_object(variables));
+    let mut weight = None;
+    let admitted = admit_weighed(query, None, &variables, &mut weight);
+    (weight, admitted.map(drop))
+}
+
 /// Parses a document if it is within all limits.
 pub(crate) fn admit(
     query: &str,
     operation_name: Option<&str>,
     variables: &Variables,
+) -> Result<Admitted, ApiError> {
+    admit_weighed(query, operation_name, variables, &mut None)
+}
+
+/// The same; the weight is told as soon as it is known.
+fn admit_weighed(
+    query: &str,
+    operation_name: Option<&str>,
+    variables: &Variables,
+    weight: &mut Option<Weight>,
 ) -> Result<Admitted, ApiError> {
     scan(query)?;
     let document = parse_query(query).map_err(|error| ApiError::ParseFailed(error.to_string()))?;
@@ -150,6 +184,7 @@ pub(crate) fn admit(
         introspections: 0,
     };
     let measure = gauge.selection_set(&operation.selection_set.node)?;
+    *weight = Some(Weight { cost: measure.cost, depth: measure.depth, fields: measure.fields });
     at_most("the number of directives", gauge.directives, DIRECTIVES_MAX)?;
     at_most("the number of introspections", gauge.introspections, INTROSPECTIONS_MAX)?;
     at_most("the number of fields", measure.fields, FIELDS_MAX)?;

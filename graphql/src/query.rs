@@ -77,7 +77,7 @@ impl Query {
                 RatedEntity::by_name(ctx, &scope, EntityName::Slug(slug)).await?.map(Node::from)
             }
             NodeId::Rating { entity, position, block } => {
-                Rating::at(ctx, &scope, (entity, position, block)).await?.map(Node::Rating)
+                Rating::at(ctx, &scope, 0, (entity, position, block)).await?.map(Node::Rating)
             }
             NodeId::Action(position) => {
                 RatingAction::by_id(ctx, &scope, position).await?.map(Node::RatingAction)

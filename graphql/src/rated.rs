@@ -84,24 +84,28 @@ macro_rules! rated_object {
             pub(crate) async fn rating_history(
                 &self,
                 ctx: &Context<'_>,
+                period: Option<crate::period::HistoryPeriod>,
                 first: Option<i32>,
                 after: Option<String>,
                 last: Option<i32>,
                 before: Option<String>,
             ) -> Result<Page<crate::rating::Rating>, ApiError> {
-                self.0.rating_history(ctx, PageArgs { first, after, last, before }).await
+                let args = PageArgs { first, after, last, before };
+                self.0.rating_history(ctx, period, args).await
             }
 
             /// What was said about it and when, the newest first.
             pub(crate) async fn rating_actions(
                 &self,
                 ctx: &Context<'_>,
+                period: Option<crate::period::HistoryPeriod>,
                 first: Option<i32>,
                 after: Option<String>,
                 last: Option<i32>,
                 before: Option<String>,
             ) -> Result<Page<crate::action::RatingAction>, ApiError> {
-                self.0.rating_actions(ctx, PageArgs { first, after, last, before }).await
+                let args = PageArgs { first, after, last, before };
+                self.0.rating_actions(ctx, period, args).await
             }
 
             /// Its ratings in oracle contracts, the newest first.

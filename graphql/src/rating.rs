@@ -11,6 +11,7 @@ use crate::entity::RatedEntity;
 use crate::error::ApiError;
 use crate::id::NodeId;
 use crate::page::{Column, List, Order, Source};
+use crate::period::Period;
 use crate::publication::{Publication, PublicationsOf};
 use crate::scalar::{BigInt, Bytes32, Grade, LogPosition};
 use crate::scope::{Block, Scope, block_at, push_micros};
@@ -120,13 +121,15 @@ impl Rating {
         Ok(row.map(|row| Self::new(row, scope)))
     }
 
-    /// The assessment of one entity at one place of the log.
+    /// The assessment of one entity at one place of the log, `back` actions before another: each
+    /// step back is a statement of its own, so that their number never depends on who is faster.
     pub(crate) async fn at(
         ctx: &Context<'_>,
         scope: &Scope,
+        back: u8,
         place: RatingPlace,
     ) -> Result<Option<Self>, ApiError> {
-        let row = Session::of(ctx)?.load::<RatingAt>((), place).await?;
+        let row = Session::of(ctx)?.load::<RatingAt>(back, place).await?;
         Ok(row.map(|row| Self::new(row, scope)))
     }
 
@@ -469,13 +472,13 @@ pub(crate) type RatingPlace = (i64, i64, i64);
 struct RatingAt;
 
 impl Batch for RatingAt {
-    type Group = ();
+    type Group = u8;
     type Key = RatingPlace;
     type Value = RatingRow;
 
     async fn fetch(
         reader: &mut Reader,
-        (): &(),
+        _: &u8,
         keys: &[RatingPlace],
     ) -> Result<BTreeMap<RatingPlace, RatingRow>, ApiError> {
         let mut query = QueryBuilder::new(format!("SELECT {COLUMNS} FROM unnest("));
@@ -492,14 +495,14 @@ impl Batch for RatingAt {
     }
 }
 
-/// Every assessment of an entity, the newest first.
+/// Every assessment of an entity in a period, the newest first.
 pub(crate) struct History;
 
 impl List for History {
-    type Filter = ();
+    type Filter = Period;
     type Row = RatingRow;
 
-    fn order((): &()) -> Order {
+    fn order(_: &Period) -> Order {
         Order {
             name: "history",
             columns: &[Column::Integer("position"), Column::Integer("block_number")],
@@ -507,10 +510,11 @@ impl List for History {
         }
     }
 
-    fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, ()>) {
+    fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, Period>) {
         query.push(format_args!("SELECT {COLUMNS} FROM read_model.ratings r "));
         query.push("WHERE r.entity_id = p.entity_id");
         push_within(query, source.scope, "p.chain_id");
+        source.filter.push(query, "r");
     }
 }
 

@@ -1,4 +1,4 @@
-//! As of when a field is answered: the four ways to say it, and the one thing they become.
+//! As of when a field is answered: the ways to say it, and the one thing they become.
 //!
 //! A [`Scope`] is a position of the canonical log, with a ceiling where a position alone would
 //! say too much: ratings are assessed at ends of epochs that lie after the position's last fact.
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use crate::error::ApiError;
-use crate::scalar::{BlockNumber, Bytes32, ChainId, DateTime, LogPosition};
+use crate::scalar::{BlockNumber, Bytes32, ChainId, DateTime, LogPosition, hex_of};
 use crate::session::{Reader, Session};
 
 /// As of when to answer. Exactly one field. Without it everything in a request is answered at the
@@ -20,6 +20,8 @@ pub(crate) enum AsOf {
     /// The end of a block: its chain's facts and ratings up to it, and what other chains had
     /// shown by the last fact of that chain.
     Block(BlockPoint),
+    /// The end of the block with this hash, if it has facts: the record knows no other by its hash.
+    BlockHash(Bytes32),
     /// A time on the chains' clocks: every block whose time is at or before it. History imported
     /// later answers for its own days.
     Time(DateTime),
@@ -100,6 +102,7 @@ impl Scope {
             }
             Some(AsOf::Position(position)) => Self::at_position(&pin, position.0)?,
             Some(AsOf::Block(point)) => Self::at_block(&mut reader, &pin, &point).await?,
+            Some(AsOf::BlockHash(hash)) => Self::at_block_hash(&mut reader, &pin, hash).await?,
             Some(AsOf::Time(time)) => Self::at_time(&mut reader, &pin, time).await?,
             Some(AsOf::RecordedAt(time)) => Self::at_recording(&mut reader, &pin, time).await?,
         };
@@ -172,6 +175,31 @@ impl Scope {
             }),
             Some((Some(_), None)) => Err(ApiError::BeforeFirstPosition(asked)),
             _ => Err(ApiError::NotFound(format!("chain {chain} is not followed"))),
+        }
+    }
+
+    async fn at_block_hash(
+        reader: &mut Reader,
+        pin: &Pin,
+        hash: Bytes32,
+    ) -> Result<Self, ApiError> {
+        let mut query = QueryBuilder::new(
+            "SELECT chain_id, number, last_position FROM read_model.blocks WHERE hash = ",
+        );
+        query.push_bind(hash.0.to_vec()).push(" ORDER BY chain_id LIMIT 1");
+        let found: Vec<(i64, i64, i64)> = reader.rows(query).await?;
+        match found.first() {
+            Some((chain, number, position)) => Ok(Self {
+                position: *position,
+                block: Some((*chain, *number)),
+                is_head: false,
+                is_settled: true,
+                ..Self::head(pin)
+            }),
+            None => Err(ApiError::NotFound(format!(
+                "no final block with facts has the hash {}; of another give chain and number",
+                hex_of(&hash.0)
+            ))),
         }
     }
 

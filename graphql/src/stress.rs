@@ -129,6 +129,15 @@ pub(crate) struct OperatorSetInput {
     pub operator_set_id: u32,
 }
 
+/// A price that falls.
+#[derive(Debug, Clone, InputObject)]
+pub(crate) struct PriceFallInput {
+    /// The strategy or token whose price the log has.
+    pub asset: Address,
+    /// Share of the price that is lost, 1e-12; less than all of it.
+    pub share_ppt: BigInt,
+}
+
 /// What happens, in this order. At least one field.
 #[derive(Debug, Clone, Default, InputObject)]
 pub(crate) struct ShocksInput {
@@ -140,14 +149,18 @@ pub(crate) struct ShocksInput {
     pub client_bug_ppt: Option<BigInt>,
     /// Nobody can leave for so many days more.
     pub exits_stopped_days: Option<u32>,
+    /// Prices that fall.
+    pub price: Option<Vec<PriceFallInput>>,
 }
 
 impl ShocksInput {
     fn shocks(self) -> Result<Vec<Shock>, ApiError> {
         let slash = self.slash.unwrap_or_default();
         let compromise = self.compromise.unwrap_or_default();
-        if slash.len().saturating_add(compromise.len()) > SHOCKS_MAX {
-            let message = format!("at most {SHOCKS_MAX} operators and sets can be hit at once");
+        let prices = self.price.unwrap_or_default();
+        if [slash.len(), compromise.len(), prices.len()].into_iter().sum::<usize>() > SHOCKS_MAX {
+            let message =
+                format!("at most {SHOCKS_MAX} operators, sets and prices can be hit at once");
             return Err(ApiError::BadArgument(message));
         }
         let mut shocks = Vec::new();
@@ -170,6 +183,10 @@ impl ShocksInput {
                 return Err(ApiError::BadArgument(message));
             }
             shocks.push(Shock::ExitsStopped { days: days.into() });
+        }
+        for one in prices {
+            let asset = one.asset.0.into();
+            shocks.push(Shock::PriceFallen { asset, share: share(&one.share_ppt)? });
         }
         if shocks.is_empty() {
             return Err(ApiError::BadArgument("say what happens".to_owned()));

@@ -26,7 +26,7 @@ const STOP_SECONDS_MAX: u64 = 30;
 const SOCKET_PATH_MAX: usize = 103;
 
 /// The socket's file in its directory; 5432 is part of the name, no port is opened.
-const SOCKET_FILE: &str = ".s.PGSQL.5432";
+pub(super) const SOCKET_FILE: &str = ".s.PGSQL.5432";
 
 /// A line on its input means that we stopped the server ourselves. The end of its input without a
 /// line means that we are dead, and then it stops the server and clears a throwaway away.

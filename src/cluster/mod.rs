@@ -206,6 +206,11 @@ impl Cluster {
         self.postmaster.as_ref().map(|postmaster| postmaster.binaries.as_path())
     }
 
+    /// The Unix socket it listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.socket_dir.join(launch::SOCKET_FILE)
+    }
+
     /// Stops the server, if this process started it; dropping does the same.
     pub fn stop(self) {
         drop(self);

@@ -1,10 +1,15 @@
-//! `assay alerts`: who is told of what happens, how far, and whether a message arrives.
+//! `assay alerts`: who is told of what happens, how far, and whether a message arrives; and the
+//! file that says so, edited with its comments kept.
 
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail};
 use assay::webhook::{Place, Webhook, places};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::database::DatabaseArgs;
 use super::failure::Failure;
@@ -26,6 +31,41 @@ pub(super) enum AlertsCommand {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Write one more into the file, which is made if it is not there; read when a node starts.
+    #[command(
+        before_help = "Example: assay alerts add desk https://example.org/assay --webhooks webhooks.toml --secret-file desk.secret --kinds slash,stale_feed"
+    )]
+    Add(AddArgs),
+    /// Take one out of the file. Its place in the feed is kept: added again, it goes on there.
+    #[command(before_help = "Example: assay alerts rm desk --webhooks webhooks.toml")]
+    Rm {
+        /// Its name.
+        name: String,
+        /// The file that `assay run` is given.
+        #[arg(long, value_name = "FILE")]
+        webhooks: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// Its name: letters, digits, - and _.
+    name: String,
+    /// Where messages are sent to.
+    url: String,
+    /// The file that `assay run` is given.
+    #[arg(long, value_name = "FILE")]
+    webhooks: PathBuf,
+    /// The file with its secret, as seen from the folder of the other one; mode 600.
+    #[arg(long, value_name = "FILE")]
+    secret_file: String,
+    /// What it is told [default: everything].
+    #[arg(long, value_delimiter = ',')]
+    #[arg(value_parser = PossibleValuesParser::new(["rating_action", "watch_change", "slash", "stale_feed"]))]
+    kinds: Vec<String>,
+    /// It is in a network of one's own.
+    #[arg(long)]
+    allow_private: bool,
 }
 
 #[derive(Debug, Args)]
@@ -42,7 +82,71 @@ pub(super) async fn run(database: &DatabaseArgs, command: AlertsCommand) -> anyh
     match command {
         AlertsCommand::Ls(args) => ls(database, &args).await,
         AlertsCommand::Test { alerts, name } => test(&alerts, name.as_deref()).await,
+        AlertsCommand::Add(args) => add(&args),
+        AlertsCommand::Rm { name, webhooks } => rm(&name, &webhooks),
     }
+}
+
+fn add(args: &AddArgs) -> anyhow::Result<()> {
+    let mut entry = Table::new();
+    entry["name"] = value(&args.name);
+    entry["url"] = value(&args.url);
+    entry["secret_file"] = value(&args.secret_file);
+    if !args.kinds.is_empty() {
+        entry["kinds"] = value(args.kinds.iter().collect::<Array>());
+    }
+    if args.allow_private {
+        entry["allow_private"] = value(true);
+    }
+    edit(&args.webhooks, |all| {
+        all.push(entry);
+        Ok(())
+    })?;
+    super::say(&format!("{} is told once assay run reads the file again.", args.name));
+    Ok(())
+}
+
+fn rm(name: &str, webhooks: &Path) -> anyhow::Result<()> {
+    edit(webhooks, |all| {
+        let count = all.len();
+        all.retain(|entry| entry.get("name").and_then(Item::as_str) != Some(name));
+        if all.len() == count {
+            let message = format!("{} names no webhook {}", webhooks.display(), clean(name));
+            return Err(Failure::NotFound(message).into());
+        }
+        Ok(())
+    })?;
+    super::say(&format!("{} is told no more once assay run reads the file again.", clean(name)));
+    Ok(())
+}
+
+/// Changes the file's webhooks. What a node would refuse is not written.
+fn edit(
+    path: &Path,
+    change: impl FnOnce(&mut ArrayOfTables) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let mut file: DocumentMut =
+        text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
+    let all = file.entry("webhook").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+    match all.as_array_of_tables_mut() {
+        Some(all) => change(all)?,
+        None => bail!("{} has webhooks that are not [[webhook]]: edit it by hand", path.display()),
+    }
+    let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let cannot = || format!("cannot write {}", path.display());
+    let mut new =
+        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(cannot)?;
+    new.write_all(file.to_string().as_bytes()).with_context(cannot)?;
+    if let Ok(old) = path.metadata() {
+        new.as_file().set_permissions(old.permissions()).with_context(cannot)?;
+    }
+    Webhook::read(new.path()).context("a node would refuse the file, so it is not changed")?;
+    new.persist(path).with_context(cannot)?;
+    Ok(())
 }
 
 async fn ls(database: &DatabaseArgs, args: &AlertsArgs) -> anyhow::Result<()> {

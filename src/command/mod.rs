@@ -111,7 +111,7 @@ enum Command {
     Import(import::ImportArgs),
     /// Answer a GraphQL query from the database, without a server.
     #[command(
-        before_help = "Example: assay query graphql/operations/why.graphql --var slug=avs-1-0x…"
+        before_help = "Example: assay query graphql/operations/why.graphql --var slug=avs-1-0x…\n         assay query FILE --dry-run"
     )]
     Query(query::QueryArgs),
     /// Recompute the chain of hashes and every rating action from position 1, and compare.
@@ -155,7 +155,7 @@ enum Command {
     #[command(before_help = "Example: assay backtest --svg backtest.svg")]
     Backtest(backtest::BacktestArgs),
     /// What the ratings would be if something happened.
-    #[command(before_help = "Example: assay stress --slash 0x…=50%")]
+    #[command(before_help = "Example: assay stress --slash 0x…=50% --price 0x…=-20%")]
     Stress(stress::StressArgs),
     /// What the ratings would be if this happened: before, after, and what drives the change.
     #[command(name = "whatif")]
@@ -170,7 +170,7 @@ enum Command {
     Frontier(frontier::FrontierArgs),
     /// Print the GraphQL schema, or what it breaks of an older one; exit code 9 if anything.
     #[command(
-        before_help = "Example: assay schema > schema.graphql\n         assay schema --diff schema.graphql"
+        before_help = "Example: assay schema > schema.graphql\n         assay schema --json > schema.json\n         assay schema --diff schema.graphql"
     )]
     Schema(schema::SchemaArgs),
     /// Who is told of what happens: how far each is, and a message to try it.
@@ -253,7 +253,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             write(&script)
         }
         Command::Man { command } => man(command.as_deref()),
-        Command::Schema(schema) => schema::run(&schema),
+        Command::Schema(schema) => schema::run(&schema).await,
     }
 }
 

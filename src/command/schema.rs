@@ -15,21 +15,25 @@ use serde_json::json;
 
 use super::failure::Failure;
 
+const INTROSPECTION: &str = include_str!("introspection.graphql");
+
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
     /// Compare this older schema with the one of this binary; exit code 9 if a document that
     /// was valid may not be any more.
     #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
-    /// Print the differences as one JSON object.
-    #[arg(long, requires = "diff")]
+    /// Print JSON: the differences, or else the answer to the introspection query, as
+    /// graphql-codegen and others read it.
+    #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &SchemaArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: &SchemaArgs) -> anyhow::Result<()> {
     let new = assay_graphql::sdl();
     let Some(file) = &args.diff else {
-        super::say(&new);
+        let answer = assay_graphql::schema().execute(INTROSPECTION);
+        super::say(&if args.json { serde_json::to_string(&answer.await)? } else { new });
         return Ok(());
     };
     let old = parse_schema(super::read_file(file)?)

@@ -120,8 +120,9 @@ fn fit(mut command: Command, values: &Table, place: &str) -> anyhow::Result<Comm
 /// What can be set.
 fn options(command: &Command) -> impl Iterator<Item = &Arg> {
     let is_one = |arg: &&Arg| {
-        let is_question = |long| matches!(long, "help" | "version" | "json" | "url");
-        arg.get_long().is_some_and(|long| !is_question(long))
+        // What is asked, of whom, and whether something is mended is for whoever types.
+        let is_typed = |long| matches!(long, "help" | "version" | "json" | "url" | "fix");
+        arg.get_long().is_some_and(|long| !is_typed(long))
     };
     command.get_arguments().filter(is_one)
 }

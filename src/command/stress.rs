@@ -50,6 +50,9 @@ pub(super) struct ShockArgs {
     /// Nobody can leave for so many days more.
     #[arg(long, value_name = "DAYS")]
     exits_stop: Option<u64>,
+    /// Let the price that the log has of a strategy or token fall.
+    #[arg(long, value_name = "ASSET=-PERCENT%")]
+    price: Vec<String>,
     /// The chain, where the log has several.
     #[arg(long)]
     pub(super) chain_id: Option<ChainId>,
@@ -76,12 +79,18 @@ impl ShockArgs {
         if let Some(days) = self.exits_stop {
             shocks.push(Shock::ExitsStopped { days });
         }
+        for price in &self.price {
+            let fall = price.split_once("=-").context("--price wants ASSET=-PERCENT%: it falls")?;
+            let (asset, share) = (address(fall.0)?, share_of_percent(fall.1)?);
+            shocks.push(Shock::PriceFallen { asset, share });
+        }
         Ok(shocks)
     }
 
     /// The same as the API wants it; null where nothing happens.
     pub(super) fn input(&self) -> anyhow::Result<Value> {
-        let (mut slash, mut compromise, mut input) = (Vec::new(), Vec::new(), Map::new());
+        let (mut slash, mut compromise, mut price) = (Vec::new(), Vec::new(), Vec::new());
+        let mut input = Map::new();
         for shock in self.read()? {
             match shock {
                 Shock::OperatorsSlashed { operators: Targets::Named(operators), share } => {
@@ -100,10 +109,13 @@ impl ShockArgs {
                 Shock::ExitsStopped { days } => {
                     input.insert("exitsStoppedDays".to_owned(), json!(days));
                 }
+                Shock::PriceFallen { asset, share } => {
+                    price.push(json!({ "asset": asset, "sharePpt": share.0.to_string() }));
+                }
                 Shock::OperatorsSlashed { .. } | Shock::SlashersCompromised { .. } => {}
             }
         }
-        for (name, all) in [("slash", slash), ("compromise", compromise)] {
+        for (name, all) in [("slash", slash), ("compromise", compromise), ("price", price)] {
             if !all.is_empty() {
                 input.insert(name.to_owned(), json!(all));
             }

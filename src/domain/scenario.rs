@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -62,6 +62,14 @@ pub enum Shock {
     ExitsStopped {
         /// Days.
         days: u64,
+    },
+    /// What is staked, or a token, is worth less: the price that the log has of it falls.
+    PriceFallen {
+        /// Strategy or token.
+        asset: Address,
+        /// By this share.
+        #[serde(deserialize_with = "ppt_from_decimal")]
+        share: Ppt,
     },
 }
 
@@ -234,6 +242,7 @@ impl Stage {
                 let clock = &mut self.methodology.clock;
                 clock.exit_window_blocks = clock.exit_window_blocks.saturating_add(more);
             }
+            Shock::PriceFallen { asset, share } => self.cheapen(*asset, *share)?,
         }
         Ok(())
     }
@@ -332,6 +341,22 @@ impl Stage {
             })
         })
         .collect()
+    }
+
+    /// A price is recorded anew, lower.
+    fn cheapen(&mut self, asset: Address, share: Ppt) -> Result<(), ScenarioError> {
+        if share >= Ppt::ONE {
+            return Err(ScenarioError::OutOfRange("a price falls by less than 100 %"));
+        }
+        if StrategyId(asset) == BEACON_CHAIN_ETH {
+            return Err(ScenarioError::OutOfRange("prices are in ether, so its own is always one"));
+        }
+        let known = self.chain().and_then(|chain| chain.price(StrategyId(asset)));
+        let known = known.ok_or_else(|| ScenarioError::Unknown(format!("a price of {asset}")))?;
+        let left = U256::from(share.complement().0);
+        let price = mul_div_floor(known, left, U256::from(Ppt::ONE.0)).unwrap_or(known);
+        // A price of zero would mean that there is none.
+        self.happen(Event::PriceUpdated { asset, price: price.max(U256::ONE) })
     }
 
     /// Every operator's native ether shrinks, and every pod of a token.

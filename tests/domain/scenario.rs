@@ -15,6 +15,7 @@ use assay_domain::state::ChainState;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
 use assay_domain::{
     AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity, StakerId, State,
+    StrategyId,
 };
 
 const CHAIN: u64 = 1;
@@ -113,6 +114,47 @@ fn a_slasher_that_takes_all_puts_set_and_operator_in_default() {
     let of = |kind: &str| found.iter().find(|(found, ..)| found == kind).unwrap();
     assert_eq!((of("operator").1, of("operator").2), (Some(500_000), Some(Grade::D)));
     assert_eq!((of("operator-set").1, of("operator-set").2), (Some(1_000_000), Some(Grade::D)));
+}
+
+#[test]
+fn a_price_that_falls_takes_its_share_of_what_is_staked_in_it() {
+    // Operator 1 holds 100 ether and 100 shares at 2 ether each: 300.
+    let token = Address::repeat_byte(0x5e);
+    let mut state = State::default();
+    state.chains.insert(CHAIN, chain());
+    let events = [
+        Event::OperatorSharesIncreased {
+            operator: operator(1),
+            staker: StakerId(Address::repeat_byte(9)),
+            strategy: StrategyId(token),
+            shares: U256::from(100) * U256::from(WAD),
+        },
+        Event::PriceUpdated { asset: token, price: U256::from(2 * WAD) },
+    ];
+    for (log_index, event) in (0..).zip(events) {
+        let block = BlockRef { number: 11, hash: B256::ZERO, timestamp: 1_700_000_012 };
+        let (tx_hash, emitter) = (B256::ZERO, Address::ZERO);
+        state.apply(&Fact { chain_id: CHAIN, block, tx_hash, log_index, emitter, event }).unwrap();
+    }
+    let chain = state.chains.remove(&CHAIN).unwrap();
+    let fall = |asset, share| scenario(vec![Shock::PriceFallen { asset, share: Ppt(share) }]);
+    let found = lost(&chain, &fall(token, 300_000_000_000));
+    assert_eq!(found.len(), 1, "who holds none of it is not touched: {found:?}");
+    assert_eq!((found[0].0.as_str(), found[0].1), ("operator", Some(200_000)));
+    // Twice is less than the sum.
+    let twice = scenario(
+        [fall(token, 300_000_000_000), fall(token, 300_000_000_000)]
+            .into_iter()
+            .flat_map(|one| one.shocks)
+            .collect(),
+    );
+    assert_eq!(lost(&chain, &twice)[0].1, Some(340_000));
+    let refused =
+        |asset, share| apply(&chain, CHAIN, &fall(asset, share), &methodology()).unwrap_err();
+    let unknown = refused(Address::repeat_byte(7), 1);
+    assert!(unknown.to_string().starts_with("a price of 0x0707"), "{unknown}");
+    assert!(matches!(refused(token, Ppt::ONE.0), ScenarioError::OutOfRange(_)));
+    assert!(matches!(refused(BEACON_CHAIN_ETH.0, 1), ScenarioError::OutOfRange(_)));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::oracle_world::anvil_path;
 use crate::what_if::simulator;
 
 /// What is kept word for word in `tests/golden/commands.txt`.
-const TRANSCRIPT: [&[&str]; 13] = [
+const TRANSCRIPT: [&[&str]; 14] = [
     &["ls", "sets", "--sort", "riskiest", "--limit", "4"],
     &["ls", "--grade", "<=CCC-", "--limit", "3", "--csv"],
     &["ls", "sets", "--limit", "2", "--plain"],
@@ -30,6 +30,7 @@ const TRANSCRIPT: [&[&str]; 13] = [
     &["show", "operator-set-1-0x12b75d5e…-0", "--at", "block:24712915"],
     &["explain", "operator-set-1-0x12b75d5e…-0", "--at", "block:24712915"],
     &["history", "operator-set-1-0x12b75d5e...-0", "--limit", "3"],
+    &["history", "operator-set-1-0x12b75d5e…-0", "--from", "2026-03-22", "--to", "block:24763745"],
     &["diff", "operator-set-1-0x12b75d5e…-0", "block:24763744", "block:1:24763745"],
     &["compare", "operator-set-1-0x12b75d5e…-0", "operator-set-1-0x90c68bf0…-0"],
     &["slashings", "--open"],
@@ -158,6 +159,8 @@ async fn a_server_and_the_database_tell_the_same_and_it_is_what_was_kept() {
             (&["look-through", "operator-set-1-0x12b75d5e…-0"], 1),
             (&["ls", "--grade", ">=AAAA"], 2),
             (&["ls", "--at", "yesterday"], 2),
+            (&["ls", "--at", "safe"], 2),
+            (&["ls", "--at", &format!("0x{:064x}", 1)], 3),
         ] {
             assert_eq!(told(&local(&url, arguments)).2, code, "{arguments:?}");
             assert_eq!(told(&remote(&served, arguments)).2, code, "{arguments:?}");
@@ -184,6 +187,152 @@ async fn a_server_and_the_database_tell_the_same_and_it_is_what_was_kept() {
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert!(transcript == kept, "not what is kept; ASSAY_BLESS=1 keeps it:\n{transcript}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_point_can_be_named_by_a_block_hash_a_publication_and_finality() {
+    let database = ledger_rated().await;
+    let pool = database.pool().await;
+    let (hash, number): (Vec<u8>, i64) =
+        sqlx::query_as("SELECT hash, number FROM read_model.blocks WHERE number = 24712915")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    // What a batch of the middle of the record would have left here.
+    let (position, slug): (i64, String) = sqlx::query_as(
+        "WITH batch AS (SELECT p.*, e.key, e.slug FROM read_model.rating_points p
+               JOIN read_model.entities e ON e.id = p.entity_id
+              WHERE p.position = (SELECT max(position) FROM read_model.rating_points
+                                   WHERE word IS NOT NULL AND block_number < 25000000)
+                AND p.word IS NOT NULL),
+              told AS (INSERT INTO read_model.publications SELECT 1, decode(repeat('0c', 20), 'hex'),
+                   key, seq, word, decode(repeat('88', 32), 'hex'), 1, 'final' FROM batch)
+         SELECT position, slug FROM batch LIMIT 1",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    let served = serve(&pool).await;
+    let url = database.url.clone();
+    let show = move |slug: &str, at: &str| {
+        let arguments = ["show", slug, "--json", "--at", at];
+        let here = told(&local(&url, &arguments));
+        assert_eq!(told(&remote(&served, &arguments)), here);
+        here
+    };
+    let transaction = format!("publication:0x{}", "88".repeat(32));
+    let show = blocking(move || {
+        let set = "operator-set-1-0x12b75d5e…-0";
+        let by_hash = show(set, &format!("0x{}", alloy::primitives::hex::encode(hash)));
+        assert_eq!((&by_hash, by_hash.2), (&show(set, &format!("block:{number}")), 0));
+        assert_eq!(show(&slug, &transaction), show(&slug, &position.to_string()));
+        // What is final is what is rated; head has the slashes before that too.
+        let of_rating =
+            |at| serde_json::from_str::<Value>(&show(set, at).0).unwrap()["data"].clone();
+        assert_eq!(of_rating("finalized"), of_rating("head"));
+        let nothing = show(set, &format!("publication:0x{}", "77".repeat(32)));
+        assert!(nothing.2 == 3 && nothing.1.contains("recorded here"), "{}", nothing.1);
+        (show, slug)
+    });
+    let (show, slug) = show.await;
+    // Older facts came late: the record has another word there now.
+    sqlx::query("UPDATE read_model.rating_points SET word = set_byte(word, 31, 255)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let transaction = format!("publication:0x{}", "88".repeat(32));
+    let (_, error, code) = blocking(move || show(&slug, &transaction)).await;
+    assert!(code == 3 && error.contains("restated since"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_is_explained_as_it_was_said_and_a_history_has_ends() {
+    let database = ledger_rated().await;
+    let served = serve(&database.pool().await).await;
+    let url = database.url.clone();
+    let told_alike = move |arguments: &[&str]| {
+        let here = told(&local(&url, arguments));
+        let there = told(&remote(&served, arguments));
+        // What is not understood shows how it was called.
+        assert!(there == here || (there.2, here.2) == (2, 2), "{there:?} {here:?}");
+        here
+    };
+    let (told_alike, last) = blocking(move || {
+        let set = "operator-set-1-0x12b75d5e…-0";
+        let nodes = |list: &str, more: &[&str]| -> Vec<Value> {
+            let arguments = [&["history", set, "--json"], more].concat();
+            let (said, error, code) = told_alike(&arguments);
+            assert_eq!(code, 0, "{error}");
+            let answer: Value = serde_json::from_str(&said).unwrap();
+            answer["data"]["entity"][list]["nodes"].as_array().unwrap().clone()
+        };
+        // The ends are part of it, and what is shown is what lies between them.
+        let block = |one: &Value| one["block"]["number"].as_u64().unwrap();
+        for (list, flag) in [("ratingHistory", None), ("ratingActions", Some("--actions"))] {
+            let more = |ends: [&str; 4]| {
+                nodes(list, &[&flag.into_iter().collect::<Vec<_>>()[..], &ends].concat())
+            };
+            let all = nodes(list, &flag.into_iter().collect::<Vec<_>>());
+            let (newest, oldest) = (block(&all[0]), block(all.last().unwrap()));
+            assert!(newest > oldest);
+            let block_of = |number: u64| format!("block:{number}");
+            assert_eq!(more(["--from", &block_of(oldest), "--to", &block_of(newest)]), all);
+            let expected: Vec<Value> =
+                all.iter().filter(|one| block(one) < newest).cloned().collect();
+            let time = all[0]["block"]["time"].as_str().unwrap();
+            assert_eq!(
+                more(["--from", &block_of(oldest), "--to", &block_of(newest - 1)]),
+                expected
+            );
+            let expected: Vec<Value> = all
+                .iter()
+                .filter(|one| one["block"]["time"].as_str() >= Some(time))
+                .cloned()
+                .collect();
+            assert_eq!(more(["--from", time, "--to", "2100-01-01"]), expected);
+        }
+        for (ends, words) in [
+            (["block:9", "block:8"], "fromBlock 9 lies after toBlock 8"),
+            (["2026-03-02", "2026-03-01"], "lies after toTime 2026-03-01T23:59:59Z"),
+        ] {
+            let (_, error, code) =
+                told_alike(&["history", set, "--from", ends[0], "--to", ends[1]]);
+            assert!(code == 1 && error.contains(words), "{error}");
+        }
+        assert_eq!(told_alike(&["history", set, "--from", "100"]).2, 2);
+
+        let actions = nodes("ratingActions", &["--actions"]);
+        let place = actions.iter().position(|one| one["kind"] == "DOWNGRADED").unwrap();
+        let last = actions[place]["id"].as_str().unwrap().to_owned();
+        let (text, error, code) = told_alike(&["explain", "--action", &last]);
+        assert!(code == 0 && text.contains("What drives it"), "{text}{error}");
+        let moved = text.split("What moved the score:").nth(1).unwrap_or_else(|| panic!("{text}"));
+        // What moved adds up to the difference of the two scores.
+        let (said, _, _) = told_alike(&["explain", "--action", &last, "--json"]);
+        let said = serde_json::from_str::<Value>(&said).unwrap()["data"]["node"].clone();
+        let score = |said: &Value| said["rating"]["score"].as_i64().unwrap();
+        let change = score(&said) - score(&said["previous"]);
+        let sum = moved.lines().find(|line| line.starts_with("| sum")).unwrap();
+        assert!(change != 0 && sum.contains(&format!("{change:+} ")), "{change}: {moved}");
+        assert_eq!(said["previous"]["id"], actions[place + 1]["id"]);
+        let first = actions.last().unwrap()["id"].as_str().unwrap();
+        let (text, _, code) = told_alike(&["explain", "--action", first]);
+        assert!(code == 0 && text.contains("Nothing was said about it before"), "{text}");
+        for nobody in ["bm9uZQ", "YWN0aW9uOjk5OTk5OTk5", "nobody at all"] {
+            let (_, error, code) = told_alike(&["explain", "--action", nobody]);
+            assert!(code == 3 && error.contains("no rating action"), "{error}");
+        }
+        assert_eq!(told_alike(&["explain", set, "--action", first]).2, 2);
+        (told_alike, last)
+    })
+    .await;
+    // Ratings were made anew since: what was said is kept, its working is not.
+    sqlx::query("UPDATE read_model.rating_points SET word = set_byte(word, 31, 255)")
+        .execute(&database.pool().await)
+        .await
+        .unwrap();
+    let (text, error, code) = blocking(move || told_alike(&["explain", "--action", &last])).await;
+    assert!(code == 0 && text.contains("what was said is kept"), "{text}{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -393,6 +542,35 @@ async fn the_doctor_finds_what_is_ill_and_says_what_to_do() {
     .unwrap();
     let (states, code) = examine(database.url.clone(), Vec::new()).await;
     assert_eq!((states["log"].as_str(), code), ("bad", 5), "{states:?}");
+}
+
+#[test]
+fn a_query_is_weighed_without_a_database_as_a_server_weighs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let weigh = |document: &str, more: &[&str]| {
+        let file = folder.path().join("asked.graphql");
+        std::fs::write(&file, document).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+        command.arg("query").arg(file).args(["--dry-run", "--json"]).args(more);
+        let nowhere = "postgres://nobody@127.0.0.1:1/none";
+        let (said, _, code) = told(&run(command.env("DATABASE_URL", nowhere)));
+        (serde_json::from_str::<Value>(&said).unwrap(), code)
+    };
+    let document = "query($n: Int!) { entities(first: $n) { nodes { rating { score } } } }";
+    let (told, code) = weigh(document, &["--var", "n=3"]);
+    assert_eq!((told["cost"].clone(), code), (json!({ "found": 7, "max": 5000 }), 0), "{told}");
+    assert_eq!((&told["depth"]["found"], &told["refusal"]), (&json!(4), &Value::Null));
+    // Too dear is weighed all the same; what a limit stops before that is not.
+    let nested = "query($n: Int!) { entities(first: $n) { nodes { ratingHistory(first: $n) {
+        nodes { score block { number } } } } } }";
+    let (told, code) = weigh(nested, &["--var", "n=100"]);
+    assert_eq!((&told["refusal"]["code"], code), (&json!("COST_EXCEEDED"), 1), "{told}");
+    assert!(told["cost"]["found"].as_u64() > Some(10_000), "{told}");
+    let (told, code) = weigh(document, &["--var", "n=101"]);
+    assert_eq!((&told["refusal"]["code"], code), (&json!("PAGE_TOO_LARGE"), 1));
+    assert_eq!(told["cost"]["found"], Value::Null);
+    assert_eq!(weigh("{", &[]).0["refusal"]["code"], "GRAPHQL_PARSE_FAILED");
+    assert_eq!(weigh(document, &[]).0["refusal"]["code"], "GRAPHQL_VALIDATION_FAILED");
 }
 
 #[test]

@@ -87,6 +87,21 @@ async fn the_demo_agrees_with_itself_and_one_changed_bit_or_row_is_named() {
     .unwrap();
     assert_eq!((published, entities), (told, reported));
     assert!(entities > 110, "{entities}");
+    // And its transaction names the position that it rests on.
+    let (transaction, slug): (String, String) = sqlx::query_as(
+        "SELECT encode(tx_hash, 'hex'), slug FROM read_model.publications p
+           JOIN read_model.entities e ON e.key = p.entity_key ORDER BY recorded_at, slug LIMIT 1",
+    )
+    .fetch_one(&database.pool().await)
+    .await
+    .unwrap();
+    let at = format!("publication:0x{transaction}");
+    let shown = assay(url, &["show", &slug, "--at", &at, "--json"]).output().unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    // What was stored came back into the log and moves no rating: nothing is to be mended.
+    let told = assay(url, &["doctor", "--fix", "--json"]).output().unwrap().stdout;
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["mended"], json!([]), "{told}");
 
     // One bit of one stored word.
     let avs: Address = "0x12b75d5ed35320b33daf37f90ff0f6d31796cc3d".parse().unwrap();

@@ -20,6 +20,7 @@ mod commands;
 mod dashboard;
 mod declarations;
 mod demo;
+mod doctor;
 mod documents;
 mod exit;
 mod first_loss;

@@ -38,6 +38,8 @@ pub(crate) struct Habits {
     pub(crate) knows_no_finality: bool,
     /// Answers `eth_getLogs` for this many blocks or more with half a JSON text.
     pub(crate) cuts_from: Option<u64>,
+    /// Says so often which chain it is, and then that it is asked too often.
+    pub(crate) chain_ids_max: Option<u64>,
 }
 
 /// Whose words a refusal has.
@@ -221,6 +223,13 @@ async fn answer(node: &Shared, request: &Value) -> Value {
 
 async fn result(node: &Shared, method: &str, params: &Value) -> Result<Value, (i64, String)> {
     match method {
+        "eth_chainId"
+            if node.habits.chain_ids_max.is_some_and(|most| {
+                node.calls.lock().unwrap().get(method).is_some_and(|calls| *calls > most)
+            }) =>
+        {
+            Err((-32005, "too many requests".to_owned()))
+        }
         "eth_chainId" => Ok(node.habits.integer(node.chain.chain_id().await.unwrap())),
         "eth_subscribe" => Ok("0x1".into()),
         "eth_getBlockByNumber" => header(node, params[0].as_str().unwrap()).await,

@@ -168,6 +168,54 @@ async fn a_password_is_never_shown_and_reaches_psql_all_the_same() {
 }
 
 #[test]
+fn a_webhook_is_added_and_taken_out_and_what_people_wrote_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("webhooks.toml");
+    let secret = folder.path().join("desk.secret");
+    std::fs::write(&secret, format!("whsec_{}", "c2Vj".repeat(10))).unwrap();
+    let alerts = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+        command.arg("alerts").args(arguments).arg("--webhooks").arg(&file);
+        told(&command.output().unwrap())
+    };
+    let add = |name: &str, url: &str, more: &[&str]| {
+        alerts(&[&["add", name, url, "--secret-file", "desk.secret"], more].concat())
+    };
+    let url = "https://example.org/assay";
+    // A secret that others can read is none, and then nothing is written.
+    let (_, error, code) = add("desk", url, &[]);
+    assert!(code == 1 && error.contains("chmod 600") && !file.exists(), "{error}");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (said, error, code) = add("desk", url, &[]);
+    assert!(code == 0 && said.contains("desk is told"), "{error}");
+    let written = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("# Asked for by the desk.\n{written}# The end.\n")).unwrap();
+    let kinds = "rating_action,watch_change,slash,stale_feed";
+    let (_, error, code) =
+        add("night-1", "http://10.0.0.1/", &["--allow-private", "--kinds", kinds]);
+    assert_eq!(code, 0, "{error}");
+    let both = std::fs::read_to_string(&file).unwrap();
+    let webhooks = assay::webhook::Webhook::read(&file).unwrap();
+    let names: Vec<&str> = webhooks.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["desk", "night-1"]);
+    for (arguments, expected, words) in [
+        (&["desk", url][..], 1, "two have this name"),
+        (&["a b", url], 1, "letters, digits"),
+        (&["other", "http://10.0.0.1/"], 1, "allow_private"),
+        (&["other", url, "--kinds", "gossip"], 2, "possible values"),
+    ] {
+        let (_, error, code) = add(arguments[0], arguments[1], &arguments[2..]);
+        assert!(code == expected && error.contains(words), "{error}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), both);
+    }
+    assert_eq!(alerts(&["rm", "nobody"]).2, 3);
+    assert_eq!(alerts(&["rm", "night-1"]).2, 0);
+    let left = std::fs::read_to_string(&file).unwrap();
+    assert!(left.contains("# Asked for by the desk.") && left.contains("# The end."), "{left}");
+    assert!(left.contains("desk.secret") && !left.contains("night-1"), "{left}");
+}
+
+#[test]
 fn a_file_of_settings_goes_before_defaults_and_behind_flags_and_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("assay.toml");

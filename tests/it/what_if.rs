@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy::primitives::{Address, U256};
 use assay::event_store::{Batch, EventStore};
 use assay::rater::Rater;
 use assay::simulation::LogSimulator;
@@ -11,7 +12,7 @@ use assay_domain::methodology::Methodology;
 use assay_domain::scenario::{
     Baseline, Effect, Scenario, Shock, StressSet, Targets, apply, effects,
 };
-use assay_domain::{EntityKind, OperatorId};
+use assay_domain::{EntityKind, Event, OperatorId, StakerId, StrategyId};
 use assay_graphql::{ApiConfig, Backend, Simulator};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -93,7 +94,25 @@ fn played(rater: &Rater, scenario: &Scenario) -> Vec<Effect> {
 
 #[tokio::test]
 async fn the_api_plays_what_the_command_plays_and_tokens_are_hit_through_their_operators() {
-    let world = rated(world::facts().unwrap()).await;
+    // Somebody stakes what is not ether, too.
+    let mut facts = world::facts().unwrap();
+    let last = facts.last().unwrap().clone();
+    let priced = Address::repeat_byte(0x5e);
+    let operator = facts.iter().find_map(|fact| match fact.event {
+        Event::OperatorSharesIncreased { operator, .. } => Some(operator),
+        _ => None,
+    });
+    let operator = operator.unwrap();
+    let ether = U256::from(10).pow(U256::from(18));
+    let shares = ether * U256::from(1_000_000);
+    let (staker, strategy) = (StakerId(priced), StrategyId(priced));
+    for (more, event) in (1..).zip([
+        Event::PriceUpdated { asset: priced, price: ether * U256::from(2) },
+        Event::OperatorSharesIncreased { operator, staker, strategy, shares },
+    ]) {
+        facts.push(Fact { event, log_index: last.log_index + more, ..last.clone() });
+    }
+    let world = rated(facts).await;
     let query = format!("{{ stress {{ version hash scenarios {{ name {EFFECTS} }} }} }}");
     let answer = ask(&world.backend, &query, json!({})).await;
     assert_eq!(answer.get("errors"), None, "{answer}");
@@ -124,23 +143,42 @@ async fn the_api_plays_what_the_command_plays_and_tokens_are_hit_through_their_o
     }
 
     // One's own is the same function of the same shocks.
-    let operator = world.rater.state().unwrap().chains[&world::CHAIN_ID].operators.keys().next();
-    let operator = *operator.unwrap();
     let half = assay_domain::decimal::Ppt(500_000_000_000);
     let own = Scenario::own(vec![
         Shock::OperatorsSlashed { operators: Targets::Named(vec![operator]), share: half },
         Shock::ExitsStopped { days: 14 },
+        Shock::PriceFallen { asset: priced, share: half },
     ]);
     let query = format!(
         "query ($shocks: ShocksInput!) {{ whatIf(shocks: $shocks) {{ scenarios {{ {EFFECTS} }} }} }}"
     );
     let slash = json!([{ "operator": operator.0, "sharePpt": half.0.to_string() }]);
-    let shocks = json!({ "slash": slash, "exitsStoppedDays": 14 });
+    let price = json!([{ "asset": priced, "sharePpt": half.0.to_string() }]);
+    let shocks = json!({ "slash": slash, "exitsStoppedDays": 14, "price": price });
     let answer = ask(&world.backend, &query, json!({ "shocks": shocks })).await;
     assert_eq!(
         told(&answer["data"]["whatIf"]["scenarios"][0]),
         written(&played(&world.rater, &own))
     );
+    // The command asks for the same shocks.
+    let url = world.database.url.clone();
+    let flags = [
+        format!("--slash={}=50%", operator.0),
+        "--exits-stop=14".to_owned(),
+        format!("--price={priced}=-50%"),
+    ];
+    let run = move |flags: &[String]| {
+        let arguments = [&["whatif".to_owned(), "--json".to_owned()], flags].concat();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        crate::commands::told(&crate::commands::local(&url, &arguments))
+    };
+    let (said, error, code) = run(&flags);
+    assert_eq!(code, 0, "{error}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let effects = &said["data"]["played"]["scenarios"][0]["effects"];
+    assert_eq!(effects["totalCount"], written(&played(&world.rater, &own)).len());
+    let (_, error, code) = run(&[format!("--price={priced}=50%")]);
+    assert!(code == 1 && error.contains("it falls"), "{error}");
     // Refused with a sentence: who is not there, what is too much, nothing at all.
     for (shocks, says) in [
         (
@@ -148,6 +186,7 @@ async fn the_api_plays_what_the_command_plays_and_tokens_are_hit_through_their_o
             "not in the log",
         ),
         (json!({ "clientBugPpt": "1000000000001" }), "at most"),
+        (json!({ "price": [{ "asset": priced, "sharePpt": "1000000000000" }] }), "less than 100 %"),
         (json!({ "exitsStoppedDays": 400 }), "at most 366"),
         (json!({}), "say what happens"),
     ] {

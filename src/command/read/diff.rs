@@ -52,7 +52,8 @@ pub(crate) async fn run(database: &DatabaseArgs, args: DiffArgs) -> anyhow::Resu
     Ok(())
 }
 
-fn changes(before: &Value, after: &Value) -> String {
+/// What differs between two ratings, and the loss blocks that moved the score.
+pub(super) fn changes(before: &Value, after: &Value) -> String {
     let label = |rating: &Value| match rating.is_null() {
         true => "–".to_owned(),
         false => text(&rating["label"]),

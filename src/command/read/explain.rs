@@ -3,22 +3,36 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::diff::changes;
 use super::sheet::{Format, Sheet};
 use super::show::{Card, action, heading, rating_line};
-use super::text::{block, cause, concerns, group, percent, percent_of_million, text, time};
-use super::{CsvArgs, ReadArgs, Shown};
+use super::source::Answer;
+use super::text::{
+    block, cause, clean, concerns, group, moment, percent, percent_of_million, text, time,
+};
+use super::{CsvArgs, ReadArgs, Reading, Shown};
 use crate::command::database::DatabaseArgs;
+use crate::command::failure::Failure;
 
 pub(crate) const DOCUMENT: &str = include_str!("explain.graphql");
+const ACTION: &str = include_str!("explain_action.graphql");
 
 /// Characters of the longest bar of the waterfall.
 const BAR: i64 = 24;
 
 #[derive(Debug, Args)]
-#[command(before_help = "Example: assay explain operator-set-1-0x12b75d5e…-0 --at 2026-03-28")]
+#[command(
+    before_help = "Example: assay explain operator-set-1-0x12b75d5e…-0 --at 2026-03-28\n         \
+                   assay explain --action ID"
+)]
 pub(crate) struct ExplainArgs {
     /// Its slug, or a part of it that no other has.
-    slug: String,
+    #[arg(required_unless_present = "action")]
+    slug: Option<String>,
+    /// This rating action instead, as it was said, beside the one before: an `id` of
+    /// `assay history SLUG --actions --json`.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["slug", "at"])]
+    action: Option<String>,
     #[command(flatten)]
     csv: CsvArgs,
     #[command(flatten)]
@@ -27,16 +41,66 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) async fn run(database: &DatabaseArgs, args: ExplainArgs) -> anyhow::Result<()> {
     let reading = args.read.open(database).await?;
-    let found = reading.source.find(&args.slug, &reading.as_of).await?;
-    let answer = reading.ask(DOCUMENT, json!({ "slug": found.slug })).await?;
-    reading.show(&answer, |data| {
-        let entity = &data["entity"];
-        match args.csv.format() {
-            Format::Text => Shown::Text(story(entity)),
-            format => Shown::Sheet(waterfall(&entity["rating"]), format),
+    let name = args.slug.as_deref().unwrap_or_default();
+    let (answer, place, tell): (_, _, fn(&Value) -> String) = match args.action {
+        Some(id) => (action_of(&reading, &id).await?, "node", story_of_action),
+        None => {
+            let found = reading.source.find(name, &reading.as_of).await?;
+            (reading.ask(DOCUMENT, json!({ "slug": found.slug })).await?, "entity", story)
         }
+    };
+    reading.show(&answer, |data| match args.csv.format() {
+        Format::Text => Shown::Text(tell(&data[place])),
+        format => Shown::Sheet(waterfall(&data[place]["rating"]), format),
     });
     Ok(())
+}
+
+async fn action_of(reading: &Reading, id: &str) -> anyhow::Result<Answer> {
+    let unknown = || {
+        Failure::NotFound(format!(
+            "{} is the id of no rating action: `assay history SLUG --actions --json` has them",
+            clean(id)
+        ))
+    };
+    match reading.ask(ACTION, json!({ "id": id })).await {
+        Ok(answer) if answer.data["node"]["id"].is_null() => Err(unknown().into()),
+        Err(error) => match error.downcast_ref() {
+            // What this server could not have given as an id.
+            Some(Failure::Refused(_)) => Err(unknown().into()),
+            _ => Err(error),
+        },
+        answered => answered,
+    }
+}
+
+/// An action with its working, and what moved since the one before.
+fn story_of_action(said: &Value) -> String {
+    let mut card = Card::default();
+    let line = |of: &Value| format!("{}, said {}", action(of), moment(&text(&of["recordedAt"])));
+    card.text(format!("{}\n", line(said)));
+    let mut entity = said["entity"].clone();
+    entity["rating"] = said["rating"].clone();
+    if entity["rating"].is_null() {
+        card.text(heading(&entity));
+        card.text(
+            "Older facts came late and ratings were made anew since: what was said is kept, how \
+             it was worked out then is not.",
+        );
+    } else {
+        card.text(story(&entity));
+    }
+    let previous = &said["previous"];
+    match (previous.is_null(), said["rating"].is_null() || previous["rating"].is_null()) {
+        (true, _) => card.text("\nNothing was said about it before."),
+        (_, true) => card.text(format!("\nThe action before: {}", line(previous))),
+        _ => card.text(format!(
+            "\nSince the action before ({}):\n{}",
+            line(previous),
+            changes(&previous["rating"], &said["rating"])
+        )),
+    }
+    card.finish()
 }
 
 fn story(entity: &Value) -> String {

@@ -14,13 +14,20 @@ pub(crate) const DOCUMENT: &str = include_str!("history.graphql");
 pub(crate) const ACTIONS: &str = include_str!("actions.graphql");
 
 #[derive(Debug, Args)]
-#[command(before_help = "Example: assay history avs-1-0x12b75d5e… --actions")]
+#[command(before_help = "Example: assay history avs-1-0x12b75d5e… --actions\n         \
+                   assay history avs-1-0x12b75d5e… --from 2026-03-01 --to block:24763745")]
 pub(crate) struct HistoryArgs {
     /// Its slug, or a part of it that no other has.
     slug: String,
     /// Only what was said: the rating actions.
     #[arg(long)]
     actions: bool,
+    /// From this block:N, day or time of the chain's clock on, itself included.
+    #[arg(long, value_name = "WHEN", value_parser = |text: &str| bound(text, "T00:00:00Z"))]
+    from: Option<Bound>,
+    /// Up to this one, itself included.
+    #[arg(long, value_name = "WHEN", value_parser = |text: &str| bound(text, "T23:59:59Z"))]
+    to: Option<Bound>,
     /// How many at most.
     #[arg(long, default_value_t = 50)]
     limit: usize,
@@ -30,10 +37,29 @@ pub(crate) struct HistoryArgs {
     read: ReadArgs,
 }
 
+/// The last word of a field of `HistoryPeriod`, and its value.
+type Bound = (&'static str, Value);
+
+fn bound(text: &str, of_day: &str) -> Result<Bound, String> {
+    if let Some(block) = text.strip_prefix("block:") {
+        let number: u64 = block.parse().map_err(|_| format!("{block} is no number"))?;
+        return Ok(("Block", json!(number)));
+    }
+    let time = super::time_of(text, of_day)
+        .map_err(|_| format!("{text} is no block:N, day (2026-03-29) or time (RFC 3339)"))?;
+    Ok(("Time", json!(time)))
+}
+
 pub(crate) async fn run(database: &DatabaseArgs, args: HistoryArgs) -> anyhow::Result<()> {
     let reading = args.read.open(database).await?;
     let found = reading.source.find(&args.slug, &reading.as_of).await?;
-    let variables = json!({ "slug": found.slug, "asOf": reading.as_of });
+    let mut period = json!({});
+    for (side, bound) in [("from", args.from), ("to", args.to)] {
+        if let Some((kind, value)) = bound {
+            period[format!("{side}{kind}")] = value;
+        }
+    }
+    let variables = json!({ "slug": found.slug, "period": period, "asOf": reading.as_of });
     let (document, list) = match args.actions {
         true => (ACTIONS, "/entity/ratingActions"),
         false => (DOCUMENT, "/entity/ratingHistory"),

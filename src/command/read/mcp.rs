@@ -113,7 +113,7 @@ const ENTITY: (&str, &str, bool) = (
 );
 const AT: (&str, &str, bool) = (
     "at",
-    r#"{"type":"string","description":"As of when: a log position, block:N, block:CHAIN:N, a day or RFC 3339 time on the chain's clock, said:TIME for what had been said by then, or head","default":"head"}"#,
+    r#"{"type":"string","description":"As of when: a log position, block:N, block:CHAIN:N, the hash of a block with facts, publication:TRANSACTION, a day or RFC 3339 time on the chain's clock, said:TIME for what had been said by then, finalized, or head","default":"head"}"#,
     false,
 );
 const LIMIT: (&str, &str, bool) =

@@ -45,8 +45,9 @@ pub(super) use text::{cause, clean, clean_json, group, short};
 use std::fmt;
 use std::str::FromStr;
 
+use alloy::primitives::B256;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::database::DatabaseArgs;
 use source::Answer;
@@ -56,8 +57,11 @@ use source::Answer;
 pub(super) struct ReadArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// As of when: a position, block:N (block:CHAIN:N), a day or time on the chain's clock
-    /// (2026-03-29, 2026-03-29T12:00:00Z), said:TIME for what had been said by then, or head.
+    /// As of when: a position, block:N (block:CHAIN:N), the 0x… hash of a block with facts,
+    /// publication:0x… (its transaction), a day or time on the chain's clock (2026-03-29,
+    /// 2026-03-29T12:00:00Z), finalized, or head, which shows slashes that are not final too. All
+    /// of these are as the record has them now, restated where older facts came late;
+    /// said:TIME is what had been said by then.
     #[arg(long, value_name = "WHEN", default_value = "head")]
     at: At,
     /// Print the API's answer as one JSON document.
@@ -152,11 +156,16 @@ enum Shown {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum At {
     Head,
+    /// The newest position, without what is not final.
+    Finalized,
     Position(u64),
     Block {
         chain: Option<u64>,
         number: u64,
     },
+    BlockHash(B256),
+    /// By its transaction, whose ratings rest on one position.
+    Publication(B256),
     /// RFC 3339.
     Time(String),
     /// RFC 3339, on the server's own clock.
@@ -168,8 +177,22 @@ impl FromStr for At {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| text.parse().map_err(|_| format!("{text} is no number"));
-        if text == "head" {
-            return Ok(Self::Head);
+        let hash = |text: &str| {
+            text.parse().map_err(|_| format!("{text} is no hash of 0x and 64 hexadecimal digits"))
+        };
+        match text {
+            "head" => return Ok(Self::Head),
+            "finalized" => return Ok(Self::Finalized),
+            "safe" => {
+                return Err("the record marks what is final and not what is safe: \
+                            say finalized or head"
+                    .to_owned());
+            }
+            _ if text.starts_with("0x") => return hash(text).map(Self::BlockHash),
+            _ => {}
+        }
+        if let Some(transaction) = text.strip_prefix("publication:") {
+            return hash(transaction).map(Self::Publication);
         }
         if let Some(block) = text.strip_prefix("block:") {
             return Ok(match block.split_once(':') {
@@ -189,14 +212,22 @@ impl FromStr for At {
     }
 }
 
-/// A time, or the end of a day.
-fn moment(text: &str) -> Result<String, String> {
+/// A time, or this hour of a day.
+fn time_of(text: &str, of_day: &str) -> Result<String, jiff::Error> {
     let found = match text.parse::<jiff::civil::Date>() {
-        Ok(day) if text.len() == 10 => format!("{day}T23:59:59Z").parse::<jiff::Timestamp>(),
+        Ok(day) if text.len() == 10 => format!("{day}{of_day}").parse::<jiff::Timestamp>(),
         _ => text.parse::<jiff::Timestamp>(),
     };
-    found.map(|time| time.to_string()).map_err(|_| {
-        format!("{text} is no position, block:N, day (2026-03-29), time (RFC 3339) or head")
+    found.map(|time| time.to_string())
+}
+
+/// A time, or the end of a day.
+fn moment(text: &str) -> Result<String, String> {
+    time_of(text, "T23:59:59Z").map_err(|_| {
+        format!(
+            "{text} is no position, block:N, block hash, publication:TRANSACTION, \
+             day (2026-03-29), time (RFC 3339), finalized or head"
+        )
     })
 }
 
@@ -204,31 +235,15 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head => f.write_str("head"),
+            Self::Finalized => f.write_str("finalized"),
             Self::Position(position) => write!(f, "{position}"),
             Self::Block { chain: None, number } => write!(f, "block:{number}"),
             Self::Block { chain: Some(chain), number } => write!(f, "block:{chain}:{number}"),
+            Self::BlockHash(hash) => write!(f, "{hash}"),
+            Self::Publication(transaction) => write!(f, "publication:{transaction}"),
             Self::Time(time) => f.write_str(time),
             Self::Said(time) => write!(f, "said:{time}"),
         }
-    }
-}
-
-impl At {
-    /// The API's `asOf`; a block without a chain is one of `chain`.
-    fn as_of(&self, only_chain: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Result<Value> {
-        Ok(match self {
-            Self::Head => Value::Null,
-            Self::Position(position) => json!({ "position": position.to_string() }),
-            Self::Block { chain, number } => {
-                let chain = match chain {
-                    Some(chain) => *chain,
-                    None => only_chain()?,
-                };
-                json!({ "block": { "chainId": chain, "number": number } })
-            }
-            Self::Time(time) => json!({ "time": time }),
-            Self::Said(time) => json!({ "recordedAt": time }),
-        })
     }
 }
 
@@ -248,7 +263,13 @@ mod tests {
             read("said:2026-03-29T14:00:00+02:00"),
             Ok(At::Said("2026-03-29T12:00:00Z".to_owned()))
         );
-        for wrong in ["", "block:", "block:x", "-1", "yesterday", "2026-13-01", "0xabc"] {
+        let hash = format!("0x{}", "ab".repeat(32));
+        assert_eq!(read(&hash), Ok(At::BlockHash(B256::repeat_byte(0xab))));
+        for text in ["finalized", "block:1:7", &hash, &format!("publication:{hash}")] {
+            assert_eq!(read(text).unwrap().to_string(), text);
+        }
+        let wrong = ["", "block:", "block:x", "-1", "yesterday", "2026-13-01", "0xabc", "safe"];
+        for wrong in wrong.into_iter().chain(["publication:7"]) {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert!(read("").unwrap_err().contains("block:N"));

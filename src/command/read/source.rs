@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use alloy::primitives::B256;
 use alloy::transports::http::reqwest::{Client, Response, Url, header};
 use anyhow::Context as _;
+use assay_domain::Word;
 use assay_graphql::{ApiConfig, Backend};
 use axum::Router;
 use axum::body::Body;
@@ -27,6 +29,14 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Where `assay run` and `assay demo` serve unless told: what links of a local answer lead to.
 const SERVED_AT: &str = "http://127.0.0.1:4747";
 
+/// What was published in a transaction.
+const PUBLISHED: &str = "query ($transaction: Bytes32!) {
+    publications(where: { txHash: $transaction }, first: 100) { nodes { word entity { slug } } } }";
+
+/// The word that the record has of an entity.
+const STANDS: &str =
+    "query ($slug: String!, $asOf: AsOf) { entity(slug: $slug, asOf: $asOf) { rating { word } } }";
+
 /// Which server, if not the local database.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
@@ -36,6 +46,11 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// The server at this address.
+    pub(crate) const fn at(url: String) -> Self {
+        Self { url: Some(url) }
+    }
+
     /// Whether a server is asked.
     pub(crate) const fn is_remote(&self) -> bool {
         self.url.is_some()
@@ -209,23 +224,77 @@ impl Source {
 
     /// What `asOf` is for a point in time; a block without a chain is one of the only chain.
     pub(crate) async fn as_of(&self, at: &At) -> anyhow::Result<Value> {
-        let chains = match at {
-            At::Block { chain: None, .. } => {
-                let answer = self.ask("{ status { chains { chainId } } }", json!({})).await?;
-                let chains = answer.data["status"]["chains"].as_array().cloned();
-                chains
-                    .unwrap_or_default()
-                    .iter()
-                    .filter_map(|one| one["chainId"].as_u64())
-                    .collect()
+        Ok(match at {
+            At::Head => Value::Null,
+            At::Finalized => {
+                let answer = self.ask("{ status { head { position } } }", json!({})).await?;
+                json!({ "position": answer.data["status"]["head"]["position"] })
             }
-            _ => Vec::new(),
-        };
-        at.as_of(|| match chains[..] {
+            At::Position(position) => json!({ "position": position.to_string() }),
+            At::Block { chain, number } => {
+                let chain = match chain {
+                    Some(chain) => *chain,
+                    None => self.only_chain().await?,
+                };
+                json!({ "block": { "chainId": chain, "number": number } })
+            }
+            At::BlockHash(hash) => json!({ "blockHash": hash }),
+            At::Publication(transaction) => {
+                json!({ "position": self.published_at(transaction).await?.to_string() })
+            }
+            At::Time(time) => json!({ "time": time }),
+            At::Said(time) => json!({ "recordedAt": time }),
+        })
+    }
+
+    async fn only_chain(&self) -> anyhow::Result<u64> {
+        let answer = self.ask("{ status { chains { chainId } } }", json!({})).await?;
+        let chains = answer.data["status"]["chains"].as_array().into_iter().flatten();
+        let chains: Vec<u64> = chains.filter_map(|one| one["chainId"].as_u64()).collect();
+        match chains[..] {
             [chain] => Ok(chain),
             [] => anyhow::bail!("the log is empty"),
             _ => anyhow::bail!("the log has chains {chains:?}: say block:CHAIN:N"),
-        })
+        }
+    }
+
+    /// The position that the ratings of a transaction rest on, as their words say. It means the
+    /// same today only if the record still has one of those words there.
+    async fn published_at(&self, transaction: &B256) -> anyhow::Result<u64> {
+        let variables = json!({ "transaction": transaction });
+        let answer = self.ask(PUBLISHED, variables).await?;
+        let nodes = answer.data["publications"]["nodes"].as_array().into_iter().flatten();
+        let mut found = None;
+        for node in nodes {
+            let (word, slug) = (node["word"].as_str(), node["entity"]["slug"].as_str());
+            let fields = word.and_then(|word| Word::unpack(word.parse().ok()?).ok());
+            let (Some(fields), Some(slug)) = (fields, slug) else { continue };
+            let position = fields.fields().log_pos;
+            match found {
+                Some((known, _)) if known != position => anyhow::bail!(
+                    "the ratings of transaction {transaction} rest on several positions, \
+                     {known} and {position} among them: say which"
+                ),
+                _ => found = Some((position, (slug.to_owned(), node["word"].clone()))),
+            }
+        }
+        let Some((position, (slug, word))) = found else {
+            let message = format!("no publication in transaction {transaction} is recorded here");
+            return Err(Failure::NotFound(message).into());
+        };
+        let variables = json!({ "slug": slug, "asOf": { "position": position.to_string() } });
+        match self.ask(STANDS, variables).await {
+            Ok(answer) if answer.data["entity"]["rating"]["word"] == word => return Ok(position),
+            Err(error) if !matches!(error.downcast_ref(), Some(Failure::NotFound(_))) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        Err(Failure::NotFound(format!(
+            "what transaction {transaction} published has been restated since, and its position \
+             means another point now: said:TIME shows what had been said"
+        ))
+        .into())
     }
 
     /// Gets a path of the server's routes, chunk by chunk.

@@ -34,6 +34,7 @@ async fn a_rating_is_the_one_in_force_at_that_point() {
         ("block: { chainId: 1, number: 550 }", 5),
         ("block: { chainId: 1, number: 549 }", 4),
         ("block: { chainId: 1, number: 500 }", 4),
+        (&format!("blockHash: \"0x{:064x}\"", 5), 4),
         // A block of another chain caps the position alone: facts of step 5 lie beyond it.
         ("block: { chainId: 17000, number: 35 }", 4),
         // The assessment's own time counts, to the second.
@@ -83,6 +84,7 @@ async fn points_outside_the_record_are_refused_with_their_code() {
         ("block: { chainId: 1, number: 1061 }", "POSITION_IN_FUTURE"),
         ("block: { chainId: 1, number: 99 }", "BEFORE_FIRST_POSITION"),
         ("block: { chainId: 5, number: 99 }", "NOT_FOUND"),
+        (&format!("blockHash: \"0x{:064x}\"", 77), "NOT_FOUND"),
         ("time: \"2024-03-25T00:00:00Z\"", "BEFORE_FIRST_POSITION"),
         ("time: \"2999-01-01T00:00:00Z\"", "POSITION_IN_FUTURE"),
         ("recordedAt: \"2025-12-31T00:00:00Z\"", "BEFORE_FIRST_POSITION"),

@@ -183,7 +183,11 @@ async fn who_asks_after_a_change_is_told_of_it_however_lately_another_asked() {
 async fn a_client_generated_from_introspection_compiles() {
     let (_database, pool) = world(1).await;
     let folder = tempfile::tempdir().unwrap();
-    let arguments = vec![serve(&pool).await, folder.path().display().to_string()];
+    let kept = folder.path().join("schema.json");
+    let mut schema = std::process::Command::new(env!("CARGO_BIN_EXE_assay"));
+    std::fs::write(&kept, schema.args(["schema", "--json"]).output().unwrap().stdout).unwrap();
+    let paths = [folder.path(), &kept].map(|path| path.display().to_string());
+    let arguments = [vec![serve(&pool).await], paths.to_vec()].concat();
     let generated = node("codegen.mjs", arguments).await;
     assert!(generated["types"].as_u64().unwrap() > 100, "{generated}");
 }

@@ -1,21 +1,25 @@
 //! `assay doctor`: is everything in order here, and if not, what to do.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+mod host;
+mod node;
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use assay::chain::endpoint::Endpoint;
-use assay::chain::probe::probe;
+use alloy::primitives::Address;
 use assay::db::MIGRATIONS;
+use assay::rater::Reflected;
 use assay::webhook::Place;
+use assay_domain::ChainId;
 use assay_domain::methodology::Methodology;
 use clap::Args;
-use nix::sys::statvfs::statvfs;
-use nix::unistd::{Uid, User};
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use super::database::DatabaseArgs;
+use super::database::{DatabaseArgs, Open};
 use super::failure::Failure;
 use super::progress::during;
 use super::read::{Format, ServerArgs, Sheet, Source, clean, group};
@@ -23,24 +27,17 @@ use super::read::{Format, ServerArgs, Sheet, Source, clean, group};
 /// Rows whose hashes are recomputed; `assay verify` does all.
 const TAIL: u64 = 1_000;
 
-/// Below this much free space Postgres is about to stop; below the other one somebody should look.
-const FREE_BYTES_MIN: u64 = 256 << 20;
-const FREE_BYTES_LOW: u64 = 4 << 30;
-
 /// Clocks further apart than this put a wrong age on a rating.
 const SKEW_SECONDS_MAX: u64 = 5;
-
-/// A head block that is older is not the head: five slots.
-const HEAD_SECONDS_MAX: u64 = 60;
-
-/// A range of fewer blocks makes a backfill of years slow.
-const LOG_RANGE_LOW: u64 = 2_000;
 
 /// Unless told: two epochs of finality, as `/ready` has it.
 const LAG_BLOCKS_MAX: u64 = 64;
 
 #[derive(Debug, Args)]
-#[command(before_help = "Example: assay doctor --rpc-url https://node.example --lag-max 64")]
+#[command(
+    before_help = "Example: assay doctor --rpc-url https://node.example --lag-max 64\n         \
+                   assay doctor --fix --secret-file signer.json"
+)]
 pub(super) struct DoctorArgs {
     /// A node to be tried; repeat it for each.
     #[arg(
@@ -58,6 +55,24 @@ pub(super) struct DoctorArgs {
     /// may be a replay, and is only told of].
     #[arg(long, value_name = "BLOCKS")]
     lag_max: Option<u64>,
+    /// Where the API is to be served [default: 127.0.0.1:4747, and another program there is only
+    /// told of].
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "url")]
+    listen: Option<SocketAddr>,
+    /// The account that pays for publications; its balance is asked of --oracle-rpc-url.
+    #[arg(long, value_name = "ADDRESS", requires = "oracle_rpc_url")]
+    submitter: Option<Address>,
+    /// A node of the oracle contract's chain.
+    #[arg(long, value_name = "URL", env = "ASSAY_ORACLE_RPC_URL", hide_env_values = true)]
+    oracle_rpc_url: Option<String>,
+    /// The oracle contract's chain.
+    #[arg(long, default_value_t = 1)]
+    oracle_chain_id: ChainId,
+    /// Mend what can be mended safely, and say each thing done: modes of the data directory and of
+    /// secret files, missing migrations, a read model that is not there or behind. What would add
+    /// to the log is left.
+    #[arg(long, conflicts_with = "url")]
+    fix: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -85,19 +100,46 @@ struct Check {
 }
 
 #[derive(Debug, Default)]
-struct Checks(Vec<Check>);
+struct Checks {
+    all: Vec<Check>,
+    /// Whether to mend what can be.
+    is_mending: bool,
+    /// What was done, a line each.
+    mended: Vec<String>,
+}
 
 impl Checks {
     fn add(&mut self, check: impl Into<String>, state: State, detail: impl AsRef<str>, fix: &str) {
         let fix = if state == State::Ok { String::new() } else { clean(fix) };
         // An error of several lines is told in one.
         let detail = detail.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
-        self.0.push(Check { check: check.into(), state, detail: clean(&detail), fix });
+        self.all.push(Check { check: check.into(), state, detail: clean(&detail), fix });
+    }
+
+    fn mended(&mut self, what: impl AsRef<str>) {
+        self.mended.push(clean(what.as_ref()));
+    }
+
+    /// Takes rights away from a file or directory, if that is to be mended and can be.
+    fn chmod(&mut self, path: &Path, mode: u32) -> bool {
+        let was = || path.metadata().map(|found| found.permissions().mode() & 0o7777);
+        let Ok(before) = was() else { return false };
+        let is_done = self.is_mending
+            && std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).is_ok()
+            && was().is_ok_and(|after| after == mode & 0o7777);
+        if is_done {
+            let path = path.display();
+            self.mended(format!(
+                "chmod {:o} {path}; it was {before:o}: think about who has used that",
+                mode & 0o7777
+            ));
+        }
+        is_done
     }
 
     fn sheet(&self) -> Sheet {
         let mut sheet = Sheet::new(&["check", "state", "detail", "fix"]);
-        for check in &self.0 {
+        for check in &self.all {
             let state = match check.state {
                 State::Ok => "✔",
                 State::Warning => "! look",
@@ -115,36 +157,35 @@ impl Checks {
 }
 
 pub(super) async fn run(database: &DatabaseArgs, args: DoctorArgs) -> anyhow::Result<()> {
-    let mut checks = Checks::default();
+    let mut checks = Checks { is_mending: args.fix, ..Checks::default() };
     binary(&mut checks);
     if args.server.is_remote() {
         server(&mut checks, database, &args).await;
     } else {
-        data_dir(&mut checks, database);
+        host::data_dir(&mut checks, database);
+        host::port(&mut checks, database, args.listen).await;
         local(&mut checks, database, &args).await;
     }
     for (number, url) in args.rpc_url.iter().enumerate() {
-        node(&mut checks, number + 1, url).await;
+        node::node(&mut checks, number + 1, url).await;
     }
     for path in &args.secret_file {
-        match assay_oracle::check_private(path) {
-            Ok(()) => checks.add("secret file", State::Ok, path.display().to_string(), ""),
-            Err(error) => {
-                let fix = format!("chmod 600 {}, and think about who has read it", path.display());
-                checks.add("secret file", State::Bad, error.to_string(), &fix);
-            }
-        }
+        host::secret(&mut checks, path);
     }
-    let bad = checks.0.iter().filter(|check| check.state == State::Bad).count();
+    if let (Some(address), Some(url)) = (args.submitter, &args.oracle_rpc_url) {
+        node::submitter(&mut checks, address, url, args.oracle_chain_id).await;
+    }
+    let bad = checks.all.iter().filter(|check| check.state == State::Bad).count();
     if args.json {
-        let told = json!({ "isHealthy": bad == 0, "checks": checks.0 });
+        let told = json!({ "isHealthy": bad == 0, "checks": checks.all, "mended": checks.mended });
         super::say(&told.to_string());
     } else {
         super::say(&checks.sheet().write(Format::Text));
+        checks.mended.iter().for_each(|what| super::say(&format!("mended: {what}")));
     }
     match bad {
         0 => Ok(()),
-        _ => Err(Failure::Unhealthy(format!("{bad} of {} checks failed", checks.0.len())).into()),
+        _ => Err(Failure::Unhealthy(format!("{bad} of {} checks failed", checks.all.len())).into()),
     }
 }
 
@@ -153,62 +194,15 @@ fn binary(checks: &mut Checks) {
     match Methodology::version_1() {
         Ok(methodology) => {
             let schema = MIGRATIONS.iter().map(|one| one.version).max().unwrap_or_default();
-            let detail =
-                format!("assay {version}, schema {schema}, methodology {}", methodology.hash());
+            let (_, dashboard) = dashboard();
+            let detail = format!(
+                "assay {version}, schema {schema}, methodology {}, dashboard {dashboard}",
+                methodology.hash()
+            );
             checks.add("binary", State::Ok, detail, "");
         }
         Err(error) => checks.add("binary", State::Bad, error.to_string(), "install Assay anew"),
     }
-}
-
-fn data_dir(checks: &mut Checks, database: &DatabaseArgs) {
-    let dir = match database.data_dir() {
-        None => return,
-        Some(Ok(dir)) => dir,
-        Some(Err(error)) => {
-            return checks.add("data directory", State::Bad, error.to_string(), "pass --data-dir");
-        }
-    };
-    let place = dir.display();
-    let Ok(found) = dir.metadata() else {
-        let detail = format!("{place} is not there yet; the first command makes it");
-        return checks.add("data directory", State::Ok, detail, "");
-    };
-    let owner = User::from_uid(Uid::from_raw(found.uid())).ok().flatten();
-    let owner = owner.map_or_else(|| found.uid().to_string(), |user| user.name);
-    let mode = found.mode() & 0o7777;
-    let space = statvfs(&dir).map(|fs| {
-        // These are of 32 bits on some systems.
-        let bytes = i128::from(fs.fragment_size()) * i128::from(fs.blocks_available());
-        u64::try_from(bytes).unwrap_or(u64::MAX)
-    });
-    let free = space
-        .as_ref()
-        .map_or_else(ToString::to_string, |bytes| format!("{:.1} GiB free", gib(*bytes)));
-    let detail = format!("{place}, of {owner}, mode {mode:04o}, {free}");
-    // Others may make files there, and take the cluster's place.
-    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
-        return checks.add("data directory", State::Bad, detail, &format!("chmod o-w {place}"));
-    }
-    match space {
-        Ok(bytes) if bytes < FREE_BYTES_MIN => {
-            checks.add(
-                "data directory",
-                State::Bad,
-                detail,
-                "make room, or move it and pass --data-dir",
-            );
-        }
-        Ok(bytes) if bytes < FREE_BYTES_LOW => {
-            checks.add("data directory", State::Warning, detail, "make room soon");
-        }
-        _ => checks.add("data directory", State::Ok, detail, ""),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
 }
 
 /// The database and what is in it.
@@ -232,22 +226,34 @@ async fn local(checks: &mut Checks, database: &DatabaseArgs, args: &DoctorArgs) 
         (None, Some(_)) => "its own, run by another Assay".to_owned(),
         (None, None) => format!("at {}", connected.server()),
     };
-    checks.add("postgres", State::Ok, format!("{} {found}", examined.version), "");
+    // A longer path was not started with.
+    let socket = cluster.as_ref().map_or_else(String::new, |cluster| {
+        format!(", its socket's path of {} bytes", cluster.socket().as_os_str().len())
+    });
+    let (encoding, collation) = (&examined.encoding, &examined.collation);
+    let detail = format!("{} {found}{socket}, {encoding}, collation {collation}", examined.version);
+    let state = if encoding == "UTF8" { State::Ok } else { State::Bad };
+    let fix = "a database with another encoding cannot hold every name: \
+               createdb --encoding UTF8 --template template0, and move the log there";
+    checks.add("postgres", state, detail, fix);
     clock(checks, "clock", "Postgres", examined.clock);
     let known = MIGRATIONS.iter().count();
-    if !examined.missing.is_empty() {
+    if !examined.missing.is_empty() && !checks.is_mending {
         let detail = format!("{} of {known} are missing", examined.missing.len());
         let fix = "any command that reads or records applies them: assay ls";
         return checks.add("migrations", State::Warning, detail, fix);
     }
-    checks.add("migrations", State::Ok, format!("all {known} applied"), "");
-    // From here on everything is there; the cluster, if any, is up, and is shared.
+    // This applies what is missing; the cluster, if any, is up, and is shared.
     let open = match database.open().await {
         Ok(open) => open,
         Err(error) => {
             return checks.add("schema", State::Bad, format!("{error:#}"), "see the detail");
         }
     };
+    if !examined.missing.is_empty() {
+        checks.mended(format!("{} of {known} migrations applied", examined.missing.len()));
+    }
+    checks.add("migrations", State::Ok, format!("all {known} applied"), "");
     let tail = async { anyhow::Ok(open.store().await?.verify_tail(TAIL).await?) };
     match during("checking the log", tail).await {
         Ok((head, checked)) => {
@@ -265,6 +271,9 @@ async fn local(checks: &mut Checks, database: &DatabaseArgs, args: &DoctorArgs) 
             checks.add("log", State::Bad, format!("{error:#}"), fix);
         }
     }
+    if let Err(error) = read_model(checks, &open).await {
+        checks.add("read model", State::Bad, format!("{error:#}"), "assay rebuild");
+    }
     let places = async { anyhow::Ok(assay::webhook::places(&open.reader().await?).await?) };
     match places.await {
         Ok(places) => places.iter().for_each(|place| webhook(checks, place)),
@@ -274,6 +283,45 @@ async fn local(checks: &mut Checks, database: &DatabaseArgs, args: &DoctorArgs) 
         Ok(source) => answers(checks, &source, args).await,
         Err(error) => checks.add("ratings", State::Bad, format!("{error:#}"), "assay rebuild"),
     }
+}
+
+/// Whether the read model is there. What would be said anew is the log's, and left alone.
+async fn read_model(checks: &mut Checks, open: &Open) -> anyhow::Result<()> {
+    let store = open.store().await?;
+    let head = store.head().await?.position;
+    if checks.is_mending && head > 0 {
+        let mut rater = open.rater().await?;
+        match during("comparing the read model with the log", rater.reflect()).await? {
+            Reflected::Already => {}
+            Reflected::Written(head) => {
+                let position = group(head.position);
+                checks.mended(format!("read model written up to canonical position {position}"));
+            }
+            Reflected::Unsaid(actions) => {
+                let detail = format!("{} rating actions are not in the log", group(actions));
+                let fix = "assay run says them, or assay rebuild";
+                checks.add("read model", State::Warning, detail, fix);
+                return Ok(());
+            }
+        }
+    }
+    match assay::verify::reflected(&store).await? {
+        Some(position) => {
+            let detail = format!("reflects the log up to {position}");
+            checks.add("read model", State::Ok, detail, "");
+        }
+        None if head == 0 => checks.add("read model", State::Ok, "nothing to reflect yet", ""),
+        None => {
+            let detail = "it is not there: the API answers as if the log were empty";
+            checks.add(
+                "read model",
+                State::Warning,
+                detail,
+                "assay doctor --fix, or assay rebuild",
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Whether a webhook takes what it is told.
@@ -311,7 +359,41 @@ async fn server(checks: &mut Checks, database: &DatabaseArgs, args: &DoctorArgs)
             return checks.add("server", State::Bad, format!("{error:#}"), fix);
         }
     }
+    assets(checks, &source).await;
     answers(checks, &source, args).await;
+}
+
+/// The files of this binary's dashboard, and the first bytes of their hash.
+fn dashboard() -> (usize, String) {
+    let mut hash = Sha256::new();
+    let files = assay_graphql::dashboard_files();
+    let count = files.map(|(_, text)| hash.update(text)).count();
+    (count, alloy::hex::encode(&hash.finalize()[..8]))
+}
+
+/// Whether a server's dashboard comes here as this binary has it.
+async fn assets(checks: &mut Checks, source: &Source) {
+    let mut others = Vec::new();
+    for (path, text) in assay_graphql::dashboard_files() {
+        let mut found = Vec::new();
+        let fetched = source.fetch(&path, |chunk| {
+            // A file that is longer than ours is another one already.
+            anyhow::ensure!(found.len() + chunk.len() <= text.len(), "it is another file");
+            found.extend_from_slice(chunk);
+            Ok(())
+        });
+        if fetched.await.is_err() || found != text.as_bytes() {
+            others.push(path);
+        }
+    }
+    let (count, hash) = dashboard();
+    if others.is_empty() {
+        let detail = format!("all {count} files are those of this binary, {hash}");
+        return checks.add("dashboard", State::Ok, detail, "");
+    }
+    let detail = format!("{} of {count} files differ: {}", others.len(), others.join(" "));
+    let fix = "if the server is this version of Assay, what lies between keeps or changes files";
+    checks.add("dashboard", State::Warning, detail, fix);
 }
 
 /// What the API says about itself: ratings, lag, feed.
@@ -385,52 +467,4 @@ fn clock(checks: &mut Checks, check: &str, whose: &str, theirs: i64) {
     let apart = ours.abs_diff(theirs.unsigned_abs());
     let state = if apart > SKEW_SECONDS_MAX { State::Bad } else { State::Ok };
     checks.add(check, state, format!("{apart} s from that of {whose}"), "let NTP set the clock");
-}
-
-/// A node: which chain, how far, how wide a range of logs.
-async fn node(checks: &mut Checks, number: usize, url: &str) {
-    let check = format!("rpc {number}");
-    let endpoint = match Endpoint::parse(url) {
-        Ok(endpoint) => endpoint,
-        Err(error) => return checks.add(check, State::Bad, error.to_string(), "correct --rpc-url"),
-    };
-    let name = endpoint.to_string();
-    let found = match during("trying the node", probe(endpoint)).await {
-        Ok(found) => found,
-        Err(error) => {
-            return checks.add(
-                check,
-                State::Bad,
-                error.to_string(),
-                "correct --rpc-url, or change the provider",
-            );
-        }
-    };
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-    let age = ours.saturating_sub(found.head_time);
-    let ahead = found.head_time.saturating_sub(ours);
-    let range = found.log_range.map_or_else(|| "no".to_owned(), group);
-    let finalized = found
-        .finalized
-        .map_or_else(|| "no finalized tag".to_owned(), |block| format!("final {}", group(block)));
-    let detail = format!(
-        "{name}: chain {}, block {} of {age} s ago, {finalized}, logs of {range} blocks at once",
-        found.chain_id,
-        group(found.head)
-    );
-    let (state, fix) = match () {
-        () if found.log_range.is_none() => {
-            (State::Bad, "it gives no logs: change the provider or the plan")
-        }
-        () if ahead > SKEW_SECONDS_MAX => {
-            (State::Bad, "its head lies in the future: let NTP set this clock")
-        }
-        () if age > HEAD_SECONDS_MAX => {
-            (State::Warning, "it lags, or the chain is one that stands still")
-        }
-        () if found.finalized.is_none() => (State::Warning, "pass --finality-depth to assay run"),
-        () if found.log_range < Some(LOG_RANGE_LOW) => (State::Warning, "a backfill will be slow"),
-        () => (State::Ok, ""),
-    };
-    checks.add(check, state, detail, fix);
 }
