@@ -122,22 +122,51 @@ impl ChainState {
     /// The sets whose stake a contract has a say in at a block: it is their AVS, their slasher or
     /// will be, an appointee of their AVS, or gets what they slash.
     pub fn sets_under(&self, contract: Address, block: u64) -> impl Iterator<Item = OperatorSetId> {
-        let appointed = self.governance.appointed.get(&contract);
+        self.sets_under_any([contract].into(), block)
+    }
+
+    pub(super) fn sets_under_any(
+        &self,
+        contracts: BTreeSet<Address>,
+        block: u64,
+    ) -> impl Iterator<Item = OperatorSetId> {
+        let appointed = contracts.iter().filter_map(|one| self.governance.appointed.get(one));
+        let appointed: BTreeSet<AvsId> = appointed.flatten().copied().collect();
         self.operator_sets
             .iter()
             .filter(move |(id, set)| {
                 let pending = set.slasher.pending_at(block).map(|(slasher, _)| slasher);
                 let empowered =
                     [Some(id.avs.0), set.slasher.at(block), pending, set.redistribution_recipient];
-                empowered.contains(&Some(contract))
-                    || appointed.is_some_and(|avss| avss.contains(&id.avs))
+                empowered.iter().flatten().any(|one| contracts.contains(one))
+                    || appointed.contains(&id.avs)
             })
             .map(|(id, _)| *id)
     }
 
-    /// What a change of a contract's control puts on watch, right after it was folded, and which
-    /// tokens: all of them where the platform itself is meant.
+    /// The sets that a change of a contract's control concerns, or the call of a timelock, right after
+    /// it was folded.
+    pub fn sets_concerned(&self, event: &Event) -> BTreeSet<OperatorSetId> {
+        if let Some((sets, _)) = self.under_call(event) {
+            return sets;
+        }
+        let contract = event.governed().map(|(_, contract)| contract);
+        contract.into_iter().flat_map(|one| self.sets_under(one, self.block_number)).collect()
+    }
+
+    /// What a change of a contract's control puts on watch, or a cancelled call takes off it, right
+    /// after it was folded, and which tokens: all of them where the platform itself is meant.
     pub fn concern_of(&self, event: &Event) -> Option<(WatchTrigger, Vec<LrtId>)> {
+        if let Some((sets, tokens)) = self.under_call(event) {
+            let holds = match event {
+                Event::TimelockCallScheduled(call) => call.executable_at(self.time).is_some(),
+                Event::TimelockOperationCancelled { .. } => true,
+                // What it changed its own events say.
+                _ => false,
+            };
+            let is_any = !sets.is_empty() || !tokens.is_empty();
+            return (holds && is_any).then_some((WatchTrigger::ChangeScheduled, tokens));
+        }
         let (of, contract) = event.governed()?;
         let trigger = self.governance.control(contract)?.concern?;
         let tokens = match of {
