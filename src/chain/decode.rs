@@ -135,7 +135,7 @@ impl Decoder {
             self.discovered.learn(Announced { address, kind, since });
         }
         if let Some(address) = event.empowered().filter(|address| !address.is_zero()) {
-            self.discovered.learn_named(address, since);
+            self.discovered.learn(Announced { address, kind: Kind::Named, since });
         }
     }
 
@@ -148,6 +148,7 @@ impl Decoder {
             Some(match announced.kind {
                 Kind::Listed(_) => Contract::Listed,
                 Kind::Pod => Contract::EigenPod,
+                Kind::Named => Contract::Named,
             })
         })
     }
@@ -222,7 +223,7 @@ impl Decoder {
             let announced = self.discovered.at(&log.address, log.block_number)?;
             match announced.kind {
                 Kind::Listed(kind) => listed.event_of_kind(kind, topics),
-                Kind::Pod => None,
+                Kind::Pod | Kind::Named => None,
             }
         })
     }
