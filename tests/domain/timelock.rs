@@ -138,20 +138,30 @@ fn a_call_concerns_who_depends_on_what_it_is_about() {
         "upgradeAndCall(address,address,bytes)",
     ];
     let (platform, token) = (Some(Governed::Platform), Some(Governed::Token(TOKEN)));
+    let of_platform = |call: ScheduledCall| ScheduledCall { of: Governed::Platform, ..call };
+    let of_slasher = |call: ScheduledCall| ScheduledCall { timelock: SLASHER, ..call };
+    let core = ScheduledCall { about_of: platform, ..call(1, 0, CORE) };
+    let code = ScheduledCall { about_of: token, ..call(1, 0, CORE) };
     let mut cases = vec![
-        (call(1, 0, SLASHER), vec![SET], vec![]),
+        (of_platform(call(1, 0, SLASHER)), vec![SET], vec![]),
+        (of_platform(call(1, 0, Address::repeat_byte(9))), vec![], vec![]),
+        // Whoever has a set of his own schedules what he likes, and moves nobody else's.
+        (call(1, 0, SLASHER), vec![], vec![]),
         (call(1, 0, TIMELOCK), vec![OTHER], vec![]),
         (call(1, 0, Address::repeat_byte(9)), vec![], vec![]),
+        (of_slasher(call(1, 0, SET.avs.0)), vec![SET], vec![]),
+        (of_slasher(call(1, 0, TIMELOCK)), vec![], vec![]),
         // Who may slash calls the platform; the platform's own timelock does so every few weeks.
-        (ScheduledCall { about_of: platform, ..call(1, 0, CORE) }, vec![OTHER], vec![]),
-        (ScheduledCall { about_of: platform, timelock: CORE, ..call(1, 0, CORE) }, vec![], vec![]),
+        (core.clone(), vec![OTHER], vec![]),
+        (of_slasher(core.clone()), vec![SET], vec![]),
+        (of_platform(core), vec![], vec![]),
         // A token's code; not how it is run from day to day.
-        (ScheduledCall { about_of: token, ..call(1, 0, CORE) }, vec![], vec![]),
+        (of_platform(code.clone()), vec![], vec![]),
     ];
     for name in upgrades {
-        let selector = signature(name);
-        let call = ScheduledCall { about_of: token, selector, ..call(1, 0, CORE) };
-        cases.push((call, vec![], vec![TOKEN]));
+        let upgrade = ScheduledCall { selector: signature(name), ..code.clone() };
+        cases.push((upgrade.clone(), vec![], vec![]));
+        cases.push((of_platform(upgrade), vec![], vec![TOKEN]));
     }
     for (call, sets, tokens) in cases {
         let (mut state, at) = (founded(), START + 10);

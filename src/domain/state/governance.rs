@@ -119,29 +119,21 @@ impl Control {
 }
 
 impl ChainState {
-    /// The sets whose stake a contract has a say in at a block: it is their AVS, their slasher or
-    /// will be, an appointee of their AVS, or gets what they slash.
+    /// The sets whose stake a contract has a say in at a block.
     pub fn sets_under(&self, contract: Address, block: u64) -> impl Iterator<Item = OperatorSetId> {
-        self.sets_under_any([contract].into(), block)
+        let has_say = move |set: &OperatorSetId| self.has_say(contract, *set, block);
+        self.operator_sets.keys().copied().filter(has_say)
     }
 
-    pub(super) fn sets_under_any(
-        &self,
-        contracts: BTreeSet<Address>,
-        block: u64,
-    ) -> impl Iterator<Item = OperatorSetId> {
-        let appointed = contracts.iter().filter_map(|one| self.governance.appointed.get(one));
-        let appointed: BTreeSet<AvsId> = appointed.flatten().copied().collect();
-        self.operator_sets
-            .iter()
-            .filter(move |(id, set)| {
-                let pending = set.slasher.pending_at(block).map(|(slasher, _)| slasher);
-                let empowered =
-                    [Some(id.avs.0), set.slasher.at(block), pending, set.redistribution_recipient];
-                empowered.iter().flatten().any(|one| contracts.contains(one))
-                    || appointed.contains(&id.avs)
-            })
-            .map(|(id, _)| *id)
+    /// Whether a contract has a say in a set's stake at a block: it is its AVS, its slasher or will
+    /// be, an appointee of its AVS, or gets what it slashes.
+    pub(super) fn has_say(&self, contract: Address, id: OperatorSetId, block: u64) -> bool {
+        let Some(set) = self.operator_sets.get(&id) else { return false };
+        let pending = set.slasher.pending_at(block).map(|(slasher, _)| slasher);
+        let empowered =
+            [Some(id.avs.0), set.slasher.at(block), pending, set.redistribution_recipient];
+        let appointed = self.governance.appointed.get(&contract);
+        empowered.contains(&Some(contract)) || appointed.is_some_and(|avss| avss.contains(&id.avs))
     }
 
     /// The sets that a change of a contract's control concerns, or the call of a timelock, right after

@@ -81,18 +81,13 @@ impl Timelocks {
 }
 
 impl ScheduledCall {
-    /// The contracts whose sets it concerns: what it is about; where that is the platform's own, who
-    /// calls it, because to slash or to name another slasher is a call of the platform.
-    fn contracts(&self) -> impl Iterator<Item = Address> {
-        let caller = (self.about_of == Some(Governed::Platform)).then_some(self.timelock);
-        caller.into_iter().chain([self.about])
-    }
-
     /// The token whose code it replaces.
     fn upgraded_token(&self) -> Option<LrtId> {
         let is_upgrade = self.selector.is_some_and(|selector| UPGRADES.contains(&selector));
-        match self.about_of {
-            Some(Governed::Token(token)) if is_upgrade => Some(token),
+        match (self.of, self.about_of) {
+            // A stranger's timelock schedules what it cannot do.
+            (Governed::Named, _) => None,
+            (_, Some(Governed::Token(token))) if is_upgrade => Some(token),
             _ => None,
         }
     }
@@ -115,11 +110,24 @@ impl ChainState {
         Some(self.under_calls(&calls))
     }
 
+    /// Of a timelock that is listed, the sets under the contract that its call is about. Whoever is
+    /// named for a set of his own schedules what he likes of anybody's contract: his call concerns
+    /// the sets that he has a say in himself, if it is about a contract with a say in them too, or
+    /// about the platform's, because to slash or to name another slasher is a call of the platform.
     fn under_calls(&self, calls: &[&ScheduledCall]) -> (BTreeSet<OperatorSetId>, Vec<LrtId>) {
-        let contracts = calls.iter().flat_map(|call| call.contracts()).collect();
-        let sets = self.sets_under_any(contracts, self.block_number).collect();
+        let block = self.block_number;
+        let (mut under, mut found) = (BTreeMap::new(), BTreeSet::new());
+        for call in calls {
+            let is_named = call.of == Governed::Named;
+            let contract = if is_named { call.timelock } else { call.about };
+            let sets: &mut Vec<OperatorSetId> =
+                under.entry(contract).or_insert_with(|| self.sets_under(contract, block).collect());
+            let is_any = !is_named || call.about_of == Some(Governed::Platform);
+            let concerns = |set: &&OperatorSetId| is_any || self.has_say(call.about, **set, block);
+            found.extend(sets.iter().filter(concerns).copied());
+        }
         let tokens = calls.iter().filter_map(|call| call.upgraded_token());
-        (sets, tokens.filter(|token| self.lrts.contains_key(token)).collect())
+        (found, tokens.filter(|token| self.lrts.contains_key(token)).collect())
     }
 
     /// Sets, their AVSs and the operators with allocations to them.
