@@ -462,12 +462,16 @@ CREATE TABLE read_model.governance_changes (
     tx_hash      bytea    NOT NULL,
     contract     bytea    NOT NULL,
     -- The event's number: 180 code, 181 delay, 182 owner added, 183 owner removed, 184 threshold,
-    -- 185 admin, 186 module.
+    -- 185 admin, 186 module, 187 call scheduled, 188 call executed, 189 operation cancelled.
     kind         smallint NOT NULL,
-    -- The new code, owner, admin or module.
+    -- The new code, owner, admin or module, or what is called.
     party        bytea,
     -- Signatures, or seconds.
     value        numeric(78, 0),
+    -- Of a timelock's call: what its schedule, execution and cancellation share.
+    operation    bytea,
+    -- From when on a scheduled call can run, seconds since the Unix epoch; null: never.
+    executable_at bigint,
     -- Whether it puts anybody on watch.
     opens_watch  boolean  NOT NULL,
     -- Rows of sets (at most a hundred), AVSs and tokens whose stake the contract had a say in.

@@ -207,12 +207,21 @@ impl<O: Observer> Engine<O> {
 
     fn end_epoch(&mut self, end: EpochEnd) -> Result<(), RatingError> {
         self.fold_messages(end)?;
+        self.note_timelocks(end);
         let Some(chain) = self.state.chains.get_mut(&end.chain_id) else { return Ok(()) };
         chain.end_epoch(end.block.epoch(), &self.methodology);
         let entities = chain.entities(end.chain_id);
         self.rate(entities, end.chain_id, end.block, Occasion::EpochEnd)?;
         self.observer.block_ended(end.chain_id, end.block, self.canonicalizer.head());
         Ok(())
+    }
+
+    /// A call that cannot run yet keeps whom it concerns on watch.
+    fn note_timelocks(&mut self, end: EpochEnd) {
+        let Some(chain) = self.state.chains.get(&end.chain_id) else { return };
+        for entity in chain.held_by_timelocks(end.chain_id, end.block.timestamp) {
+            self.standings.entry(entity).or_default().note(WatchTrigger::ChangeScheduled);
+        }
     }
 
     /// Folds the messages that count from an epoch's end on.
@@ -325,21 +334,14 @@ impl<O: Observer> Engine<O> {
         concerned.extend(subjects.avs.map(|id| RatedEntity::avs(chain_id, id)));
         let of_avs = |set: &&OperatorSetId| Some(set.avs) == subjects.avs;
         // An incident moves every set of its AVS; any other event moves its own set alone.
-        let sets: Vec<OperatorSetId> = match fact.event {
+        let sets: BTreeSet<OperatorSetId> = match fact.event {
             Event::OperatorSlashed { .. } | Event::AvsMetadataUriUpdated { .. } => {
                 chain.operator_sets.keys().filter(of_avs).copied().collect()
             }
-            _ => match fact.event.governed() {
-                Some((_, contract)) => chain.sets_under(contract, fact.block.number).collect(),
-                None => subjects.operator_set.into_iter().collect(),
-            },
+            _ if fact.event.governed().is_some() => chain.sets_concerned(&fact.event),
+            _ => subjects.operator_set.into_iter().collect(),
         };
-        for set in sets {
-            concerned.insert(RatedEntity::avs(chain_id, set.avs));
-            concerned.insert(RatedEntity::operator_set(chain_id, set));
-            let serving = chain.allocations.keys().filter(|(_, allocated, _)| *allocated == set);
-            concerned.extend(serving.map(|(id, _, _)| RatedEntity::operator(chain_id, *id)));
-        }
+        concerned.extend(chain.dependents(chain_id, &sets));
         concerned.extend(subjects.lrt.map(|token| RatedEntity::lrt(chain_id, token)));
         let operators: BTreeSet<OperatorId> = concerned
             .iter()
@@ -353,7 +355,12 @@ impl<O: Observer> Engine<O> {
             None => (watch_trigger(&fact.event), Vec::new()),
         };
         concerned.extend(tokens.into_iter().map(|token| RatedEntity::lrt(chain_id, token)));
-        if let Some(trigger) = trigger {
+        if let (Some(trigger), Event::TimelockOperationCancelled { .. }) = (trigger, &fact.event) {
+            let held = chain.held_by_timelocks(chain_id, 0);
+            for entity in concerned.difference(&held) {
+                self.standings.entry(*entity).or_default().withdraw(trigger);
+            }
+        } else if let Some(trigger) = trigger {
             for entity in &concerned {
                 self.standings.entry(*entity).or_default().note(trigger);
             }

@@ -58,7 +58,7 @@ async function compare(page, path) {
   const answer = flat(await asked(parameters.get("query"), JSON.parse(parameters.get("variables"))));
   flat((await asked("{ status { head { position block { number } } chains { chainId } } }")), answer);
   if (path.startsWith("/e/")) flat(await asked("query ($slug: String!) { entity(slug: $slug) { publications(first: 10) { nodes { seq blockNumber } } } }", { slug: path.slice(3).split("?")[0] }), answer);
-  if (path === "/stress") flat(await asked("{ network { slackPpt shockPpt lossBoundPpt stakeWei coveredStakeWei coveredCount uncoveredCount covered { profitWei thresholdPpt stakeWei slackPpt } uncovered { stakeWei } } }"), answer);
+  if (path === "/stress") flat(await asked("{ network { slackPpt shockPpt lossBoundPpt worstLossPpt stakeWei coveredStakeWei coveredCount uncoveredCount covered { profitWei thresholdPpt stakeWei slackPpt } uncovered { stakeWei } } }"), answer);
   if (path === "/methodology") flat(await (await fetch(`${url}/v1/methodology`)).json(), answer);
   const figures = await page.$$eval("main data, #place data", (all) => all.map((one) => [one.value, one.textContent]));
   check(figures.length > 3, `${path} shows ${figures.length} figures`);

@@ -25,7 +25,7 @@ const FIXED = `query Stress($asOf: AsOf, $chainId: ChainId) {
 ${EFFECT}`;
 
 const NETWORK = `query Network($asOf: AsOf, $chainId: ChainId) {
-  network(asOf: $asOf, chainId: $chainId) { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason stakeWei coveredStakeWei coveredCount uncoveredCount
+  network(asOf: $asOf, chainId: $chainId) { slackPpt isSlackExact shockPpt lossBoundPpt worstLossPpt isWorstLossExact unboundedReason stakeWei coveredStakeWei coveredCount uncoveredCount
     covered { slug avsAddress operatorSetId profitWei thresholdPpt isThresholdAssumed stakeWei pooledWei slackPpt isSlackExact }
     uncovered { slug avsAddress operatorSetId stakeWei reason } }
 }`;
@@ -164,7 +164,7 @@ function together(network, sets) {
   const { covered, uncovered } = network;
   return h("section", null, h("h2", null, "If an attack paid"),
     h("p", null, "The stake that an attack needs is above what it would gain by a slack of ", slack(network), ": ", figure(network.coveredCount, grouped(network.coveredCount)), " operator sets with ", figure(network.coveredStakeWei, ether(network.coveredStakeWei)), " of ", figure(network.stakeWei, ether(network.stakeWei)), " have an attested gain, ", figure(network.uncoveredCount, grouped(network.uncoveredCount)), " services have none. The worst year of a thousand takes ", network.shockPpt === null ? "an unknown share" : figure(network.shockPpt, percent(network.shockPpt)), " of the stake; ",
-      network.unboundedReason ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : ["with all attacks that this makes pay, at most ", figure(network.lossBoundPpt, percent(network.lossBoundPpt)), " is lost."]),
+      network.worstLossPpt === null ? `how far attacks could spread from there has no bound: ${network.unboundedReason}.` : [`with all attacks that this makes pay, ${network.isWorstLossExact ? "the worst of them tried one by one," : "at most"} `, figure(network.worstLossPpt, percent(network.worstLossPpt)), " is lost."]),
     covered.length > 0 && table("Sets whose corruption has an attested gain", [
       ["Set", service, "name"], ["Slack", slack, "number"],
       ["Stake", (one) => [figure(one.stakeWei, ether(one.stakeWei)), one.pooledWei !== "0" && [", of it pledged elsewhere too ", figure(one.pooledWei, ether(one.pooledWei))]], "number"],

@@ -7,10 +7,10 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use crate::entity::RatedEntity;
 use crate::error::ApiError;
 use crate::page::{Column, List, Order, Source};
-use crate::scalar::{Address, BigInt, Bytes32, LogPosition};
+use crate::scalar::{Address, BigInt, Bytes32, DateTime, LogPosition};
 use crate::scope::{Block, Scope};
 
-const OUTSIDE: ApiError = ApiError::Corrupt("a change of governance outside 180 to 186");
+const OUTSIDE: ApiError = ApiError::Corrupt("a change of governance outside 180 to 189");
 
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -29,6 +29,12 @@ pub(crate) enum GovernanceChangeKind {
     AdminChanged,
     /// A contract acts for a Safe without its owners' signatures.
     ModuleEnabled,
+    /// A timelock holds a call back.
+    CallScheduled,
+    /// A call that a timelock held back has run.
+    CallExecuted,
+    /// A call that a timelock held back will not run.
+    CallCancelled,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +54,8 @@ pub(crate) struct GovernanceRow {
     kind: i16,
     party: Option<Vec<u8>>,
     value: Option<String>,
+    operation: Option<Vec<u8>>,
+    executable_at: Option<i64>,
     opens_watch: bool,
     subjects: Vec<i64>,
 }
@@ -77,11 +85,14 @@ impl GovernanceChange {
             184 => GovernanceChangeKind::ThresholdChanged,
             185 => GovernanceChangeKind::AdminChanged,
             186 => GovernanceChangeKind::ModuleEnabled,
+            187 => GovernanceChangeKind::CallScheduled,
+            188 => GovernanceChangeKind::CallExecuted,
+            189 => GovernanceChangeKind::CallCancelled,
             _ => return Err(OUTSIDE),
         })
     }
 
-    /// The new code, or the owner, admin or module that came or went.
+    /// The new code, the owner, admin or module that came or went, or what a timelock calls.
     async fn party(&self) -> Result<Option<Address>, ApiError> {
         self.row.party.as_deref().map(Address::from_row).transpose()
     }
@@ -89,6 +100,16 @@ impl GovernanceChange {
     /// Signatures that a Safe takes, or seconds that a timelock waits, from now on.
     async fn value(&self) -> Option<BigInt> {
         self.row.value.clone().map(BigInt)
+    }
+
+    /// Of a timelock's call: what its schedule, its execution and its cancellation have in common.
+    async fn operation(&self) -> Result<Option<Bytes32>, ApiError> {
+        self.row.operation.as_deref().map(Bytes32::from_row).transpose()
+    }
+
+    /// From when on a scheduled call can run. Null: it is none, or never can.
+    async fn executable_at(&self) -> Option<DateTime> {
+        self.row.executable_at.map(DateTime::from_seconds)
     }
 
     /// What changed, in a sentence.
@@ -105,12 +126,24 @@ impl GovernanceChange {
             184 => format!("The Safe {contract} now takes {value} of its owners' signatures."),
             185 => format!("{contract} can now be changed by {party}."),
             186 => format!("{party} now acts for the Safe {contract} without signatures."),
+            187 => match self.row.executable_at.map(DateTime::from_seconds) {
+                Some(from) => format!(
+                    "The timelock {contract} holds a call of {party}, which can run from {from} on."
+                ),
+                None => format!("The timelock {contract} holds a call of {party} that never runs."),
+            },
+            188 => format!("The timelock {contract} has called {party}, as it was scheduled."),
+            189 => {
+                let operation = self.row.operation.as_deref().map(hex).unwrap_or_default();
+                format!("The timelock {contract} has cancelled its operation {operation}.")
+            }
             _ => return Err(OUTSIDE),
         })
     }
 
     /// Whether it put its subjects on watch: new code, fewer signatures, a shorter delay, other
-    /// hands. Not the platform's routine upgrades, nor what makes a change harder.
+    /// hands, or a timelock's call of such a contract. Not the platform's routine upgrades, nor what
+    /// makes a change harder.
     async fn opens_watch(&self) -> bool {
         self.row.opens_watch
     }
@@ -153,7 +186,8 @@ impl List for GovernanceChanges {
     fn push_rows(query: &mut QueryBuilder<Postgres>, source: &Source<'_, Option<String>>) {
         query.push(
             "SELECT g.position, g.chain_id, g.block_number, g.block_time, g.tx_hash, g.contract,
-                    g.kind, g.party, g.value::text AS value, g.opens_watch, g.subjects
+                    g.kind, g.party, g.value::text AS value, g.operation, g.executable_at,
+                    g.opens_watch, g.subjects
                FROM read_model.governance_changes g WHERE g.position <= ",
         );
         query.push_bind(source.scope.position);

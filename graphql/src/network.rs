@@ -36,7 +36,12 @@ pub(crate) struct RestakingNetwork {
     /// The most of the stake that such a shock and all attacks that it makes pay can take, 1e-12:
     /// the shock times one and one over the slack, at most all. Null where nothing bounds it.
     pub loss_bound_ppt: Option<BigInt>,
-    /// Why nothing bounds it.
+    /// The most of the stake that is lost, 1e-12: exact where the covered sets and the operators in
+    /// them are at most twelve, else `lossBoundPpt`. Null where neither is known.
+    pub worst_loss_ppt: Option<BigInt>,
+    /// Whether it is exact, every shock and every sequence of attacks tried, or the bound.
+    pub is_worst_loss_exact: Option<bool>,
+    /// Why `lossBoundPpt` is null.
     pub unbounded_reason: Option<String>,
     /// Stake of known value that any set can take, wei.
     pub stake_wei: BigInt,
@@ -118,6 +123,8 @@ fn told(chain_id: u64, found: &network::RestakingNetwork) -> RestakingNetwork {
         is_slack_exact: slack.map(|(_, is_exact)| is_exact),
         shock_ppt: found.shock.as_ref().ok().map(ppt),
         loss_bound_ppt: found.loss_bound.as_ref().ok().map(ppt),
+        worst_loss_ppt: found.worst_loss.as_ref().ok().map(|(share, _)| ppt(share)),
+        is_worst_loss_exact: found.worst_loss.as_ref().ok().map(|(_, is_exact)| *is_exact),
         unbounded_reason: found.loss_bound.as_ref().err().map(ToString::to_string),
         stake_wei: text(found.stake),
         covered_stake_wei: text(found.covered_stake),

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::beacon::Beacon;
 use super::chain_log::ChainLog;
 use super::decode::{DecodeError, Decoder};
+use super::discovered::{Announced, Kind};
 use super::governance;
 use super::range::RangeSize;
 use super::source::{LogFilter, LogSource, SourceError};
@@ -36,13 +37,11 @@ pub(super) struct Chunk {
 /// Which announced contracts were asked about.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Asked {
-    /// How many of the manifests' kinds.
-    listed: usize,
+    /// How many by address.
+    known: usize,
     /// Whether EigenPods were.
     pods: bool,
-    /// How many of those that have a say in what is slashed.
-    named: usize,
-    /// Whether their events were asked for of anybody.
+    /// Whether the events of who has a say in what is slashed were asked for of anybody.
     anybody: bool,
 }
 
@@ -168,15 +167,16 @@ impl<S: LogSource> Fetch<S> {
     /// Where there is no EigenPod, the question by topic is spared.
     pub(super) fn news(&self, asked: &mut Asked, to: u64) -> Option<LogFilter> {
         let discovered = self.decoder.discovered();
-        let (announced, listed) = discovered.after(asked.listed);
-        let (named, named_count) = discovered.named_after(asked.named);
+        let (announced, known) = discovered.after(asked.known);
         let has_pods = !asked.pods && discovered.has_pods(to);
-        if listed <= asked.listed && named_count <= asked.named && !has_pods {
+        if known <= asked.known && !has_pods {
             return None;
         }
-        let are_too_many = !asked.anybody && named_count > NAMED_MAX;
-        let news = announced.iter().filter(|one| one.since <= to).map(|one| one.address);
-        let mut filter = LogFilter::of(news.collect::<Vec<_>>());
+        let are_too_many = !asked.anybody && discovered.named() > NAMED_MAX;
+        let news = announced.iter().filter(|one| one.since <= to);
+        let (named, listed): (Vec<_>, Vec<_>) = news.partition(|one| one.kind == Kind::Named);
+        let addresses = |of: Vec<&Announced>| of.into_iter().map(|one| one.address).collect();
+        let mut filter = LogFilter { addresses: addresses(listed), ..LogFilter::default() };
         let mut topics = Vec::new();
         if has_pods {
             topics.extend_from_slice(&self.filter.topics);
@@ -186,15 +186,10 @@ impl<S: LogSource> Fetch<S> {
         }
         filter.topics = topics.into();
         if !asked.anybody && !are_too_many {
-            let named = named.iter().filter(|(_, since)| *since <= to);
-            filter.named = named.map(|(address, _)| *address).collect();
+            filter.named = addresses(named);
         }
-        *asked = Asked {
-            listed,
-            pods: asked.pods || has_pods,
-            named: named_count,
-            anybody: asked.anybody || are_too_many,
-        };
+        *asked =
+            Asked { known, pods: asked.pods || has_pods, anybody: asked.anybody || are_too_many };
         Some(filter)
     }
 

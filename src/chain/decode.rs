@@ -86,7 +86,7 @@ impl Decoder {
         let Some(contract) = self.role(&log) else { return Ok(None) };
         let event = match self.known(contract, &log) {
             Some(known) => known.decode(contract, &log)?,
-            None => match self.governance(contract, &log) {
+            None => match self.governance(&log) {
                 Some(event) => event,
                 None if is_partly_read(contract) => return Ok(None),
                 None => Event::Unmapped { topics: log.topics.to_vec(), data: log.data.into() },
@@ -135,7 +135,7 @@ impl Decoder {
             self.discovered.learn(Announced { address, kind, since });
         }
         if let Some(address) = event.empowered().filter(|address| !address.is_zero()) {
-            self.discovered.learn_named(address, since);
+            self.discovered.learn(Announced { address, kind: Kind::Named, since });
         }
     }
 
@@ -148,24 +148,28 @@ impl Decoder {
             Some(match announced.kind {
                 Kind::Listed(_) => Contract::Listed,
                 Kind::Pod => Contract::EigenPod,
+                Kind::Named => Contract::Named,
             })
         })
     }
 
     /// What a log says of who can change its emitter: EigenLayer's, a listed contract, or one that
     /// has a say in what is slashed.
-    fn governance(&self, contract: Contract, log: &ChainLog) -> Option<Event> {
-        let listed = self.contracts.listed();
-        let of = match contract {
-            Contract::Listed | Contract::EigenPod | Contract::Named => {
-                listed.governed(&log.address, log.block_number).or_else(|| {
-                    let is_named = self.discovered.is_named(&log.address, log.block_number);
-                    is_named.then_some(Governed::Named)
-                })?
-            }
-            _ => Governed::Platform,
-        };
-        governance::decode(of, log)
+    fn governance(&self, log: &ChainLog) -> Option<Event> {
+        let followed = |address: &Address| self.followed(address, log.block_number);
+        let of = followed(&log.address).or_else(|| {
+            let is_named = self.discovered.is_named(&log.address, log.block_number);
+            is_named.then_some(Governed::Named)
+        })?;
+        governance::decode(of, log, followed)
+    }
+
+    /// Why a contract is read, if it is EigenLayer's or listed.
+    fn followed(&self, address: &Address, block: u64) -> Option<Governed> {
+        match self.contracts.role(address)? {
+            Contract::Listed => self.contracts.listed().governed(address, block),
+            _ => Some(Governed::Platform),
+        }
     }
 
     /// Whether it is decided already whose log this is. An emitter that nobody announced so far
@@ -184,7 +188,7 @@ impl Decoder {
     pub fn is_ours(&self, log: &ChainLog) -> bool {
         match self.role(log) {
             Some(role) if is_partly_read(role) => {
-                self.known(role, log).is_some() || self.governance(role, log).is_some()
+                self.known(role, log).is_some() || self.governance(log).is_some()
             }
             found => found.is_some(),
         }
@@ -219,7 +223,7 @@ impl Decoder {
             let announced = self.discovered.at(&log.address, log.block_number)?;
             match announced.kind {
                 Kind::Listed(kind) => listed.event_of_kind(kind, topics),
-                Kind::Pod => None,
+                Kind::Pod | Kind::Named => None,
             }
         })
     }

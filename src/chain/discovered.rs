@@ -31,13 +31,8 @@ pub(crate) enum Kind {
     Listed(usize),
     /// An EigenPod.
     Pod,
-}
-
-/// What was known of blocks that may be taken back.
-#[derive(Debug, Default)]
-pub(crate) struct Forgotten {
-    announced: Vec<Announced>,
-    named: Vec<(Address, u64)>,
+    /// Anything that was given a say in what is slashed, whatever else it is.
+    Named,
 }
 
 /// The announced contracts of one chain.
@@ -46,15 +41,12 @@ pub(crate) struct Discovered(RwLock<Known>);
 
 #[derive(Debug, Clone, Default)]
 struct Known {
-    /// Those of the manifests, in the order in which they were learned.
+    /// Those that are asked about by address, in the order in which they were learned.
     in_order: Vec<Announced>,
     by_address: AddressMap<Announced>,
+    named: AddressMap<Announced>,
     /// The block of the first announcement of an EigenPod.
     first_pod: Option<u64>,
-    /// Who was given a say in what is slashed, and in which block first, in the order in which they
-    /// were learned.
-    named: AddressMap<u64>,
-    named_in_order: Vec<(Address, u64)>,
     /// No announcement lies above this block.
     newest: u64,
 }
@@ -70,10 +62,14 @@ impl Discovered {
     /// Learns of a contract; the earliest announcement counts.
     pub(crate) fn learn(&self, announced: Announced) {
         self.write(|known| {
-            match known.by_address.get_mut(&announced.address) {
+            let like_it = match announced.kind {
+                Kind::Named => &mut known.named,
+                Kind::Listed(_) | Kind::Pod => &mut known.by_address,
+            };
+            match like_it.get_mut(&announced.address) {
                 Some(before) if before.since <= announced.since => return,
                 Some(before) => before.since = announced.since,
-                None => drop(known.by_address.insert(announced.address, announced)),
+                None => drop(like_it.insert(announced.address, announced)),
             }
             known.newest = known.newest.max(announced.since);
             if announced.kind == Kind::Pod {
@@ -85,40 +81,19 @@ impl Discovered {
         });
     }
 
-    /// Learns of an address that was given a say in what is slashed.
-    pub(crate) fn learn_named(&self, address: Address, since: u64) {
-        self.write(|known| {
-            let first = known.named.entry(address).or_insert(u64::MAX);
-            if *first > since {
-                *first = since;
-                known.named_in_order.push((address, since));
-                known.newest = known.newest.max(since);
-            }
-        });
-    }
-
     /// Forgets what was announced above a block, and says what that was.
-    pub(crate) fn forget_above(&self, number: u64) -> Forgotten {
+    pub(crate) fn forget_above(&self, number: u64) -> Vec<Announced> {
         self.write(|known| {
             if known.newest <= number {
-                return Forgotten::default();
+                return Vec::new();
             }
             known.newest = number;
             known.in_order.retain(|one| one.since <= number);
             known.first_pod = known.first_pod.filter(|since| *since <= number);
-            known.named_in_order.retain(|(_, since)| *since <= number);
             let announced = known.by_address.extract_if(|_, one| one.since > number);
-            Forgotten {
-                announced: announced.map(|(_, one)| one).collect(),
-                named: known.named.extract_if(|_, since| *since > number).collect(),
-            }
+            let named = known.named.extract_if(|_, one| one.since > number);
+            announced.chain(named).map(|(_, one)| one).collect()
         })
-    }
-
-    /// Learns again what was forgotten.
-    pub(crate) fn remember(&self, forgotten: Forgotten) {
-        forgotten.announced.into_iter().for_each(|one| self.learn(one));
-        forgotten.named.into_iter().for_each(|(address, since)| self.learn_named(address, since));
     }
 
     /// Forgets everything.
@@ -133,15 +108,12 @@ impl Discovered {
 
     /// Whether an address has been given a say in what is slashed, up to a block.
     pub(crate) fn is_named(&self, address: &Address, block: u64) -> bool {
-        self.read(|known| known.named.get(address).is_some_and(|since| *since <= block))
+        self.read(|known| known.named.get(address).is_some_and(|one| one.since <= block))
     }
 
-    /// Those with a say learned after the first `count`, and how many there are now.
-    pub(crate) fn named_after(&self, count: usize) -> (Vec<(Address, u64)>, usize) {
-        self.read(|known| {
-            let new = known.named_in_order.get(count..).unwrap_or_default();
-            (new.to_vec(), known.named_in_order.len())
-        })
+    /// How many have been given a say in what is slashed.
+    pub(crate) fn named(&self) -> usize {
+        self.read(|known| known.named.len())
     }
 
     /// Whether there is an EigenPod at a block.
@@ -149,7 +121,7 @@ impl Discovered {
         self.read(|known| known.first_pod.is_some_and(|since| since <= block))
     }
 
-    /// Those of the manifests learned after the first `count`, and how many there are now.
+    /// Those to ask about by address learned after the first `count`, and how many there are now.
     pub(crate) fn after(&self, count: usize) -> (Vec<Announced>, usize) {
         self.read(|known| {
             (known.in_order.get(count..).unwrap_or_default().to_vec(), known.in_order.len())

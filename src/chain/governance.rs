@@ -2,10 +2,10 @@
 //!
 //! EIP-1967 (`Upgraded`, `AdminChanged`), ERC-173 (`OwnershipTransferred`), Safe
 //! (`contracts/base/OwnerManager.sol` and `ModuleManager.sol`; `ChangedMasterCopy` of its first
-//! releases), OpenZeppelin's `TimelockController` and Compound's `Timelock`. All their fields are
-//! words, and in every release either none or the first ones are indexed: topics, then data, hold the
-//! fields in order. A log of another shape is no such event: anybody may be asked about, and nobody
-//! can stop ingestion with a log of his own making.
+//! releases), OpenZeppelin's `TimelockController` and Compound's `Timelock`. But for the calls of
+//! timelocks (`timelock`) all their fields are words, and in every release either none or the first
+//! ones are indexed: topics, then data, hold the fields in order. A log of another shape is no such
+//! event: anybody may be asked about, and nobody can stop ingestion with a log of his own making.
 
 use std::sync::LazyLock;
 
@@ -14,6 +14,7 @@ use assay_domain::Event;
 use assay_domain::event::Governed;
 
 use super::chain_log::ChainLog;
+use super::timelock;
 
 /// What each event becomes of its fields; `None`: they are not its fields.
 type Read = fn(Governed, Address, &[B256]) -> Option<Event>;
@@ -50,27 +51,40 @@ const EVENTS: [(&str, Read); 10] = [
     }),
 ];
 
-static TOPICS: LazyLock<[B256; EVENTS.len()]> =
-    LazyLock::new(|| EVENTS.map(|(signature, _)| keccak256(signature)));
+static SIGNATURES: LazyLock<Vec<(B256, &str)>> = LazyLock::new(|| {
+    let signatures = EVENTS.iter().map(|(signature, _)| *signature);
+    signatures.chain(timelock::SIGNATURES).map(|one| (keccak256(one), one)).collect()
+});
+
+static TOPICS: LazyLock<Vec<B256>> =
+    LazyLock::new(|| SIGNATURES.iter().map(|(topic, _)| *topic).collect());
 
 /// First topics of these events.
 pub(crate) fn topics() -> &'static [B256] {
-    &*TOPICS
+    &TOPICS
 }
 
 /// What the event with this first topic is called.
 pub(crate) fn name(topic: &B256) -> Option<&'static str> {
-    let place = TOPICS.iter().position(|known| known == topic)?;
-    EVENTS.get(place)?.0.split('(').next()
+    let (_, signature) = SIGNATURES.iter().find(|(known, _)| known == topic)?;
+    signature.split('(').next()
 }
 
-/// What a log says of who can change its emitter, if it is such an event.
-pub(crate) fn decode(of: Governed, log: &ChainLog) -> Option<Event> {
+/// What a log says of who can change its emitter, if it is such an event. `followed`: why a contract
+/// is read, if it is the platform's or a token's.
+pub(crate) fn decode(
+    of: Governed,
+    log: &ChainLog,
+    followed: impl Fn(&Address) -> Option<Governed>,
+) -> Option<Event> {
     let (topic, indexed) = log.topics.as_slice().split_first()?;
-    let place = TOPICS.iter().position(|known| known == topic)?;
+    let place = SIGNATURES.iter().position(|(known, _)| known == topic)?;
+    let Some((_, read)) = EVENTS.get(place) else {
+        let (_, signature) = SIGNATURES.get(place)?;
+        return timelock::decode(signature, of, log, followed);
+    };
     let (words, rest) = log.data.as_chunks::<32>();
     let fields: Vec<B256> = indexed.iter().copied().chain(words.iter().map(B256::from)).collect();
-    let (_, read) = EVENTS.get(place)?;
     read(of, log.address, &fields).filter(|_| rest.is_empty())
 }
 
@@ -92,7 +106,7 @@ fn only(fields: &[B256]) -> Option<B256> {
 }
 
 /// An address, whose upper bytes are zero.
-fn address(word: B256) -> Option<Address> {
+pub(super) fn address(word: B256) -> Option<Address> {
     let address = Address::from_word(word);
     (address.into_word() == word).then_some(address)
 }

@@ -4,7 +4,7 @@
 //!
 //! Read in this order: `deployment` (who emits), `chain_log`, `abi`, `mapping`, `events` and
 //! `decode` (what it means), `manifest`, `target` and `discovered` (contracts beside EigenLayer's),
-//! `governance` (who can change them),
+//! `governance` and `timelock` (who can change them, and what is scheduled),
 //! `catalog` (the names of everything else); `import` (files); `probe` (what a node can do);
 //! `source` with `rpc_source` and `scripted`, `beacon` (whom to ask), `window`, `range`, `backfill` and
 //! `ingest` (the loop), `sink` (where it goes).
@@ -36,6 +36,7 @@ pub mod scripted;
 pub mod sink;
 pub mod source;
 mod target;
+mod timelock;
 mod transport;
 pub mod window;
 

@@ -25,7 +25,8 @@ use super::source::{LogSource as _, SourceError};
 const SLOTS_MAX: usize = 64;
 
 /// Lists that come with the program, by name.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
+    ("eigenlayer", include_str!("observations/eigenlayer.toml")),
     ("puffer", include_str!("observations/puffer.toml")),
     ("renzo", include_str!("observations/renzo.toml")),
 ];

@@ -12,8 +12,8 @@ use super::ingest::RpcArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct ObserveArgs {
-    /// What to ask: `renzo` or `puffer`, or a file: TOML with `[[call]]` (name, contract, function,
-    /// arguments) and `[[account]]` (name, address, slots as "0x…").
+    /// What to ask: `renzo`, `puffer` or `eigenlayer` (who governs it), or a file: TOML with `[[call]]`
+    /// (name, contract, function, arguments) and `[[account]]` (name, address, slots as "0x…").
     list: PathBuf,
     #[command(flatten)]
     rpc: RpcArgs,

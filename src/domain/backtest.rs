@@ -7,13 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::decimal::PPT_ONE;
 use crate::ratio::{self, Ratio, RatioError};
 use crate::special;
 
 /// Forecasts in one backtest: thirty years of quarters for 8,000 entities.
 pub const FORECASTS_MAX: usize = 1_000_000;
-/// Parts per trillion in one.
-const PPT: u64 = 1_000_000_000_000;
 
 /// What happened in the year after a forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +117,7 @@ impl Scores {
         let mut groups: BTreeMap<u64, Group> = BTreeMap::new();
         for (index, forecast) in forecasts.iter().enumerate() {
             let found = forecast.probability_ppt;
-            if found > PPT {
+            if found > PPT_ONE {
                 return Err(BacktestError::Probability { index, found });
             }
             let group = groups.entry(found).or_default();
@@ -283,7 +282,7 @@ fn draw(state: &mut u64) -> u64 {
 
 fn brier(groups: &BTreeMap<u64, Group>, total: Group) -> Result<Ratio, RatioError> {
     let terms = groups.iter().map(|(ppt, group)| {
-        let p = fraction(*ppt, PPT)?;
+        let p = fraction(*ppt, PPT_ONE)?;
         let missed = Ratio::ONE.minus(p)?;
         let survived = Ratio::whole(group.count.saturating_sub(group.lost));
         let lost = Ratio::whole(group.lost).times(missed.times(missed)?)?;
@@ -299,7 +298,7 @@ fn murphy(groups: &BTreeMap<u64, Group>, total: Group) -> Result<(Ratio, Ratio),
     for (ppt, group) in groups {
         let observed = fraction(group.lost, group.count)?;
         let weight = fraction(group.count, total.count)?;
-        let miss = observed.minus(fraction(*ppt, PPT)?)?;
+        let miss = observed.minus(fraction(*ppt, PPT_ONE)?)?;
         reliability = reliability.plus(weight.times(miss.times(miss)?)?)?;
         let spread = observed.minus(base)?;
         resolution = resolution.plus(weight.times(spread.times(spread)?)?)?;
@@ -328,7 +327,7 @@ fn auc(groups: &BTreeMap<u64, Group>, total: Group) -> Result<Option<Ratio>, Rat
 
 fn log_loss(groups: &BTreeMap<u64, Group>, total: Group) -> f64 {
     let term = |(ppt, group): (&u64, &Group)| {
-        let p = real(*ppt) / real(PPT);
+        let p = real(*ppt) / real(PPT_ONE);
         let lost = if group.lost == 0 { 0.0 } else { real(group.lost) * special::ln(p) };
         let survived = real(group.count.saturating_sub(group.lost));
         lost + if survived == 0.0 { 0.0 } else { survived * special::ln_1p(-p) }
@@ -338,7 +337,7 @@ fn log_loss(groups: &BTreeMap<u64, Group>, total: Group) -> f64 {
 
 fn hosmer_lemeshow(groups: &BTreeMap<u64, Group>) -> f64 {
     let term = |(ppt, group): (&u64, &Group)| {
-        let p = real(*ppt) / real(PPT);
+        let p = real(*ppt) / real(PPT_ONE);
         let (expected, count) = (real(group.count) * p, real(group.count));
         let excess = real(group.lost) - expected;
         if excess == 0.0 { 0.0 } else { excess * excess / (count * p * (1.0 - p)) }
@@ -357,5 +356,5 @@ fn real(count: u64) -> f64 {
 
 fn float(ratio: &Ratio) -> f64 {
     let shifted = ratio.plus(Ratio::ONE).ok().and_then(Ratio::to_ppt).unwrap_or_default();
-    real(shifted) / real(PPT) - 1.0
+    real(shifted) / real(PPT_ONE) - 1.0
 }

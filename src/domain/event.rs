@@ -858,6 +858,30 @@ pub enum Event {
         /// The module.
         module: Address,
     } = 186,
+    /// `TimelockController.CallScheduled`, Compound's `QueueTransaction`.
+    TimelockCallScheduled(Box<ScheduledCall>) = 187,
+    /// `TimelockController.CallExecuted`, Compound's `ExecuteTransaction`.
+    TimelockCallExecuted {
+        /// Why the timelock is read.
+        of: Governed,
+        /// The timelock.
+        timelock: Address,
+        /// The operation's id, or Compound's hash of the transaction.
+        operation: B256,
+        /// Place in the operation; zero with Compound's.
+        index: U256,
+        /// What was called.
+        target: Address,
+    } = 188,
+    /// `TimelockController.Cancelled`, Compound's `CancelTransaction`.
+    TimelockOperationCancelled {
+        /// Why the timelock is read.
+        of: Governed,
+        /// The timelock.
+        timelock: Address,
+        /// The operation's id, or Compound's hash of the transaction.
+        operation: B256,
+    } = 189,
 
     /// A chain log that moves no rating, or whose topic nobody knows: kept byte for byte.
     Unmapped {
@@ -987,6 +1011,59 @@ pub enum Governed {
     Token(LrtId) = 1,
     /// Another contract names it: an AVS, a slasher, a recipient of what is slashed.
     Named = 2,
+}
+
+/// A call that a timelock holds back. Of its data, which anybody makes as long as he likes, the hash
+/// is kept.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ScheduledCall {
+    /// Why the timelock is read.
+    pub of: Governed,
+    /// The timelock.
+    pub timelock: Address,
+    /// The operation's id, or Compound's hash of the transaction.
+    pub operation: B256,
+    /// Place in the operation; zero with Compound's.
+    pub index: U256,
+    /// What is called.
+    pub target: Address,
+    /// Wei that it is sent.
+    pub value: U256,
+    /// The function that is called; none where the data are shorter.
+    pub selector: Option<[u8; 4]>,
+    /// Keccak-256 of the data it is called with, selector included.
+    pub data_hash: B256,
+    /// The operation that must have run before, or zero.
+    pub predecessor: B256,
+    /// How long it is held back.
+    pub wait: TimelockWait,
+    /// What the call is about: the proxy that a call of `ProxyAdmin` names, else the target.
+    pub about: Address,
+    /// Why that is read, if it is the platform's or a token's.
+    pub about_of: Option<Governed>,
+}
+
+/// How long a timelock holds a call back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum TimelockWait {
+    /// Seconds from its block on (OpenZeppelin).
+    Delay(U256) = 0,
+    /// Until this time, seconds since the Unix epoch (Compound).
+    Until(U256) = 1,
+}
+
+impl ScheduledCall {
+    /// From when on a call scheduled at a time can run, seconds since the Unix epoch; none: never.
+    pub fn executable_at(&self, scheduled_at: u64) -> Option<u64> {
+        let time = match self.wait {
+            TimelockWait::Delay(delay) => delay.checked_add(U256::from(scheduled_at))?,
+            TimelockWait::Until(time) => time,
+        };
+        // The last second of the year 9999, beyond which calendars do not go.
+        time.try_into().ok().filter(|time| *time <= 253_402_300_799)
+    }
 }
 
 /// Who earns a reward that names nobody.
@@ -1244,12 +1321,16 @@ impl Event {
         }
     }
 
-    /// The contract that can be changed otherwise than before, and why it is read.
+    /// The contract that can be changed otherwise than before, or the timelock of a call, and why it
+    /// is read.
     pub const fn governed(&self) -> Option<(Governed, Address)> {
         match self {
             Self::ContractUpgraded { of, contract, .. }
             | Self::ContractAdminChanged { of, contract, .. } => Some((*of, *contract)),
-            Self::TimelockDelayChanged { of, timelock, .. } => Some((*of, *timelock)),
+            Self::TimelockDelayChanged { of, timelock, .. }
+            | Self::TimelockCallExecuted { of, timelock, .. }
+            | Self::TimelockOperationCancelled { of, timelock, .. } => Some((*of, *timelock)),
+            Self::TimelockCallScheduled(call) => Some((call.of, call.timelock)),
             Self::SafeOwnerAdded { of, safe, .. }
             | Self::SafeOwnerRemoved { of, safe, .. }
             | Self::SafeThresholdChanged { of, safe, .. }

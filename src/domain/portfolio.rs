@@ -5,6 +5,7 @@
 #![expect(clippy::float_arithmetic, reason = "the benchmark and the interval; rounded before use")]
 
 use crate::creditrisk::UnitDistribution;
+use crate::decimal::PPT_ONE;
 use crate::loss::Probability;
 use crate::ratio::{Ratio, RatioError};
 use crate::special;
@@ -19,8 +20,6 @@ const POOL_MAX: u32 = 1_000;
 /// gains digits exponentially for such integrands; twice as many change nothing above 1e-15.
 const FACTOR_POINTS: i32 = 12 * POINTS_PER_UNIT;
 const POINTS_PER_UNIT: i32 = 32;
-/// Parts per trillion in one.
-const PPT_IN_ONE: u64 = 1_000_000_000_000;
 
 /// Assets over liabilities.
 ///
@@ -83,7 +82,7 @@ pub fn yearly_reward(
 ///
 /// Log-normal; rounded half to even, at most 10¹². `None` outside the domain.
 pub fn expected_loss_quantile_ppt(mean_ppt: u64, cv: f64, probability: f64) -> Option<u64> {
-    if mean_ppt > PPT_IN_ONE {
+    if mean_ppt > PPT_ONE {
         return None;
     }
     #[expect(clippy::as_conversions, reason = "at most 10^12, checked above, far below 2^53")]

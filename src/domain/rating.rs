@@ -148,6 +148,14 @@ impl Standing {
         self.triggers.insert(trigger);
     }
 
+    /// Takes a trigger back; a watch that nothing else opened is over.
+    pub fn withdraw(&mut self, trigger: WatchTrigger) {
+        self.triggers.remove(&trigger);
+        let is_over =
+            |watch: &mut Watch| watch.triggers.remove(&trigger) && watch.triggers.is_empty();
+        drop(self.watch.take_if(is_over));
+    }
+
     /// Notes that somebody recorded that the reason for a watch is gone.
     pub const fn resolve(&mut self) {
         self.is_resolved = true;

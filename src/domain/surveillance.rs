@@ -242,6 +242,8 @@ pub enum WatchTrigger {
     ValidatorsSlashed,
     /// It takes fewer, others or less time to change a contract that holds slashing power.
     ControlWeakened,
+    /// A timelock holds a call of such a contract.
+    ChangeScheduled,
 }
 
 /// A watch with negative implications.

@@ -7,7 +7,7 @@ use assay_domain::{Fact, RatedEntity};
 use super::{ReadModel, row_id};
 
 pub(super) const COLUMNS: &str = "position, chain_id, block_number, block_time, tx_hash, contract, \
-     kind, party, value, opens_watch, subjects";
+     kind, party, value, operation, executable_at, opens_watch, subjects";
 
 /// Sets that a row names: a stranger makes as many as he likes, and as many changes.
 const SETS_MAX: usize = 100;
@@ -25,15 +25,28 @@ impl ReadModel {
             Event::SafeModuleEnabled { module, .. } => (Some(*module), None),
             Event::TimelockDelayChanged { new_delay, .. } => (None, Some(*new_delay)),
             Event::SafeThresholdChanged { threshold, .. } => (None, Some(*threshold)),
+            Event::TimelockCallScheduled(call) => (Some(call.target), None),
+            Event::TimelockCallExecuted { target, .. } => (Some(*target), None),
             _ => (None, None),
         };
+        let operation = match &fact.event {
+            Event::TimelockCallScheduled(call) => Some(call.operation),
+            Event::TimelockCallExecuted { operation, .. }
+            | Event::TimelockOperationCancelled { operation, .. } => Some(*operation),
+            _ => None,
+        };
+        let executable_at = match &fact.event {
+            Event::TimelockCallScheduled(call) => call.executable_at(fact.block.timestamp),
+            _ => None,
+        };
         let concern = chain.concern_of(&fact.event);
-        let sets: Vec<_> = chain.sets_under(contract, fact.block.number).take(SETS_MAX).collect();
+        let opens_watch =
+            concern.is_some() && !matches!(fact.event, Event::TimelockOperationCancelled { .. });
+        let sets = chain.sets_concerned(&fact.event).into_iter().take(SETS_MAX);
         let mut subjects: Vec<_> = sets
-            .iter()
             .flat_map(|set| {
                 let avs = RatedEntity::avs(fact.chain_id, set.avs);
-                [RatedEntity::operator_set(fact.chain_id, *set), avs]
+                [RatedEntity::operator_set(fact.chain_id, set), avs]
             })
             .collect();
         if let Governed::Token(token) = of {
@@ -54,7 +67,9 @@ impl ReadModel {
             .integer(fact.event.tag())
             .optional(party, |row, who| row.bytes(who.as_slice()))
             .optional(value, |row, value| row.number(value))
-            .boolean(concern.is_some() && !subjects.is_empty())
+            .optional(operation, |row, id| row.bytes(id.as_slice()))
+            .optional(executable_at, |row, time| row.integer(time))
+            .boolean(opens_watch && !subjects.is_empty())
             .array(subjects.iter().map(|entity| row_id(entity).to_string()))
             .end();
     }

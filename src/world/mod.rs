@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use alloy::dyn_abi::DynSolValue;
 use alloy::primitives::{Address, B256, U256, keccak256};
-use assay_domain::event::Governed;
+use assay_domain::event::{Governed, ScheduledCall, TimelockWait};
 use assay_domain::text::UntrustedText;
 use assay_domain::{AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, StakerId, StrategyId};
 
@@ -41,9 +41,11 @@ const DAY_BLOCKS: u64 = 7_200;
 /// Days of the story.
 pub const DAYS: u64 = 365;
 
-/// Days on which a slasher's code changes, and a Safe takes fewer signatures.
+/// Days on which a slasher's code changes, a Safe takes fewer signatures, and a timelock takes a
+/// call.
 const UPGRADE_DAY: u64 = 354;
 const THRESHOLD_DAY: u64 = 358;
+const SCHEDULE_DAY: u64 = 360;
 
 /// Blocks into a day at which everyday things happen, and slashes.
 const MORNING: u64 = 40;
@@ -361,6 +363,25 @@ impl World {
             THRESHOLD_DAY => {
                 let (safe, threshold) = (address("slasher", 3), U256::from(3));
                 self.say(Event::SafeThresholdChanged { of: Governed::Named, safe, threshold });
+            }
+            // Gannet Oracle's timelock holds for ten days what names it another slasher.
+            SCHEDULE_DAY => {
+                let target = address("contract", 0);
+                let signature = keccak256("updateSlasher((address,uint32),address)");
+                self.say(Event::TimelockCallScheduled(Box::new(ScheduledCall {
+                    of: Governed::Named,
+                    timelock: address("slasher", 4),
+                    operation: keccak256("operation (DEMO)"),
+                    index: U256::ZERO,
+                    target,
+                    value: U256::ZERO,
+                    selector: signature.first_chunk().copied(),
+                    data_hash: keccak256("data (DEMO)"),
+                    predecessor: B256::ZERO,
+                    wait: TimelockWait::Delay(U256::from(10 * 86_400)),
+                    about: target,
+                    about_of: Some(Governed::Platform),
+                })));
             }
             // Heron gives up its notice.
             345 => {

@@ -170,6 +170,26 @@ fn many() -> Vec<serde_json::Value> {
     own.chain(of_set).collect()
 }
 
+/// ζ + E[(L − ζ)⁺] / (1 − β) of weights in the scenarios, with ζ their value at risk.
+fn tail_in_scenarios(problem: &Problem, weights: &[Ratio]) -> Ratio {
+    let product = |(loss, weight): (&Ratio, &Ratio)| loss.times(*weight).unwrap();
+    let loss = |one: &Scenario| ratio::sum(one.losses.iter().zip(weights).map(product)).unwrap();
+    let mut losses: Vec<_> =
+        problem.scenarios().iter().map(|one| (loss(one), one.probability)).collect();
+    losses.sort();
+    let mut below = Ratio::ZERO;
+    let at_risk = losses.iter().find(|(_, probability)| {
+        below = below.plus(*probability).unwrap();
+        below >= problem.level()
+    });
+    let at_risk = at_risk.unwrap().0;
+    let over = |(loss, probability): &(Ratio, Ratio)| {
+        loss.minus(at_risk).unwrap().max(Ratio::ZERO).times(*probability).unwrap()
+    };
+    let excess = ratio::sum(losses.iter().map(over)).unwrap();
+    at_risk.plus(excess.over(Ratio::ONE.minus(problem.level()).unwrap()).unwrap()).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
@@ -191,7 +211,7 @@ proptest! {
         let question = input::parse(&serde_json::to_vec(&file).unwrap()).unwrap();
         assert!(question.problem.scenarios().len() <= 1_500);
         let held = question.held.as_ref().unwrap();
-        let at_least = question.problem.tail_risk(held).unwrap();
+        let at_least = tail_in_scenarios(&question.problem, held);
         let found = question.tail_risk(held).unwrap();
         prop_assert!(at_least <= found);
         // And not by much.

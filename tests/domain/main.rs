@@ -22,6 +22,7 @@ mod scores;
 mod special;
 mod state;
 mod tail;
+mod timelock;
 mod vectors;
 mod vectors_loss;
 mod vectors_models;

@@ -13,7 +13,7 @@ use assay_domain::hazard::Slack;
 use assay_domain::loss_block::LossClass;
 use assay_domain::methodology::Methodology;
 use assay_domain::mitigation::VerificationLevel;
-use assay_domain::network::loss_bound;
+use assay_domain::network::{CASCADE_NODES_MAX, Network, Service, loss_bound};
 use assay_domain::ratio::Ratio;
 use assay_domain::state::ChainState;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
@@ -21,6 +21,7 @@ use assay_domain::{
     AvsId, BlockRef, Event, Fact, OperatorId, OperatorSetId, RatedEntity, StakerId, State,
     StrategyId,
 };
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::vectors::vector;
@@ -331,4 +332,146 @@ fn what_is_not_covered_is_named_with_its_reason_and_never_guessed() {
     assert_eq!(found.loss_bound, Err(Unbounded::NothingCovered));
     let nothing = vec![Event::OperatorSetCreated { operator_set: with }];
     assert_eq!(network(&chain(nothing, &[])).shock, Err(Unbounded::NoStake));
+}
+
+#[test]
+fn the_worst_loss_adds_what_pays_to_the_shock() {
+    // A thirteenth of all stake is covered: three times ten, of 390.
+    let x = set(1);
+    let mut events: Vec<Event> = (1..=3).flat_map(|number| member(number, x, "10")).collect();
+    events.extend((2..=37).flat_map(|number| member(number, set(number), "10")));
+    for (gain, lost) in [
+        // Two of three can attack, and need twenty.
+        ("25", 20),
+        // Once a shock took one of them, ten of twenty.
+        ("15", 10),
+        ("5", 0),
+    ] {
+        let found = network(&chain(events.clone(), &[profit(1, x, gain), threshold(x, ALL / 2)]));
+        let shock = Ratio::new(found.shock.clone().unwrap().0.into(), u128::from(ALL)).unwrap();
+        let expected = shock.plus(Ratio::new(lost, 390).unwrap()).unwrap();
+        assert!(expected < Ratio::ONE, "{expected:?}");
+        let (worst, is_exact) = found.worst_loss.clone().unwrap();
+        assert!(is_exact);
+        let difference = worst.0.abs_diff(expected.to_ppt().unwrap());
+        assert!(difference <= 1, "{gain}: {worst}, and not {expected:?} rounded up");
+        match found.loss_bound {
+            Ok(bound) => assert!(lost < 20 && worst <= bound, "{gain}: {worst} above {bound}"),
+            Err(reason) => assert_eq!((reason, lost), (Unbounded::NoSlack, 20)),
+        }
+    }
+}
+
+#[test]
+fn the_worst_loss_is_exact_up_to_twelve_nodes_and_the_bound_beyond() {
+    let x = set(1);
+    let said = [profit(1, x, "5"), threshold(x, ALL)];
+    for (operators, is_exact) in [(CASCADE_NODES_MAX - 1, true), (CASCADE_NODES_MAX, false)] {
+        let members =
+            (1..=operators).flat_map(|number| member(number.try_into().unwrap(), x, "10"));
+        let found = network(&chain(members.collect(), &said));
+        let (worst, exact) = found.worst_loss.clone().unwrap();
+        assert_eq!(exact, is_exact);
+        let expected = if is_exact { found.shock.unwrap() } else { found.loss_bound.unwrap() };
+        assert_eq!(worst, expected, "nobody gains by any attack");
+    }
+    // Stake that another platform can take too is no part of the graph.
+    let elsewhere = claimed(
+        1,
+        Claim::CrossPlatformStake {
+            operator: operator(1),
+            platforms: "Symbiotic".to_owned(),
+            wei: wei("1"),
+        },
+    );
+    let members = (1..=3).flat_map(|number| member(number, x, "10")).collect();
+    let found = network(&chain(members, &[&said[..], &[elsewhere]].concat()));
+    assert_eq!(found.worst_loss, Ok((found.loss_bound.unwrap(), false)));
+}
+
+/// Validators' stakes and services: profit, threshold in twelfths, members as a mask.
+type Graph = (Vec<u64>, Vec<(u64, u64, u32)>);
+
+fn graphs(validators: usize, services: usize) -> impl Strategy<Value = Graph> {
+    let members = 1_u32..1 << validators;
+    let service = (0_u64..30, 1_u64..=12, members);
+    let stakes = proptest::collection::vec(1_u64..30, validators);
+    (stakes, proptest::collection::vec(service, 1..=services))
+}
+
+fn network_of((stakes, services): &Graph) -> Network {
+    let services = services.iter().map(|(profit, twelfths, members)| Service {
+        profit: Ratio::whole(*profit),
+        threshold: Ratio::new(i128::from(*twelfths), 12).unwrap(),
+        validators: (0..stakes.len()).filter(|index| members & (1 << index) != 0).collect(),
+    });
+    Network::new(stakes.iter().copied().map(Ratio::whole).collect(), services.collect()).unwrap()
+}
+
+/// The most that attacks one after another take: by the definition, with nothing remembered and no
+/// attack left out.
+fn by_trying((stakes, services): &Graph, lost: u32, gone: u32) -> u64 {
+    let stake = |set: u32| -> u64 {
+        (0..stakes.len()).filter(|index| set & (1 << index) != 0).map(|index| stakes[index]).sum()
+    };
+    let mut worst = 0;
+    for attackers in (1_u32..1 << stakes.len()).filter(|set| set & lost == 0) {
+        for attacked in (1_u32..1 << services.len()).filter(|set| set & gone == 0) {
+            let picked = (0..services.len()).filter(|index| attacked & (1 << index) != 0);
+            let picked: Vec<_> = picked.map(|index| services[index]).collect();
+            let gain: u64 = picked.iter().map(|(profit, ..)| profit).sum();
+            let can = picked.iter().all(|(_, twelfths, members)| {
+                let left = members & !lost;
+                left != 0 && 12 * stake(attackers & members) >= twelfths * stake(left)
+            });
+            if can && gain > stake(attackers) {
+                let then = by_trying(
+                    &(stakes.clone(), services.clone()),
+                    lost | attackers,
+                    gone | attacked,
+                );
+                worst = worst.max(stake(attackers) + then);
+            }
+        }
+    }
+    worst
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn the_exact_loss_is_what_trying_everything_finds(
+        graph in (1_usize..=4, 1_usize..=3).prop_flat_map(|(v, s)| graphs(v, s)),
+        percent in 0_u64..=100,
+    ) {
+        let shock = Ratio::new(percent.into(), 100).unwrap();
+        let total: u64 = graph.0.iter().sum();
+        let worst = (0_u32..1 << graph.0.len())
+            .filter(|lost| {
+                let stakes = (0..graph.0.len()).filter(|index| lost & (1 << index) != 0);
+                100 * stakes.map(|index| graph.0[index]).sum::<u64>() <= percent * total
+            })
+            .map(|lost| by_trying(&graph, lost, 0))
+            .max()
+            .unwrap();
+        let expected = shock.plus(Ratio::new(worst.into(), total.into()).unwrap()).unwrap();
+        prop_assert_eq!(network_of(&graph).worst_case_loss(shock).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_exact_loss_is_never_above_the_bound(
+        graph in (1_usize..=6, 1_usize..=3).prop_flat_map(|(v, s)| graphs(v, s)),
+        permille in 0_i128..300,
+    ) {
+        let (found, shock) = (network_of(&graph), Ratio::new(permille, 1_000).unwrap());
+        let exact = found.worst_case_loss(shock).unwrap();
+        for slack in [found.slack().unwrap(), found.slack_lower_bound().unwrap()] {
+            let bound = slack.and_then(|slack| loss_bound(slack, shock).unwrap());
+            prop_assert!(bound.is_none_or(|bound| exact <= bound), "{:?} {:?}", exact, bound);
+        }
+        if found.slack().unwrap().is_none() {
+            prop_assert_eq!(exact, shock, "nobody gains anything");
+        }
+    }
 }

@@ -312,7 +312,8 @@ async fn the_network_has_a_slack_once_a_third_party_says_what_there_is_to_gain()
     let simulator = Some(crate::what_if::simulator(world.store.clone()));
     let backend = Backend { pool: world.database.pool().await, simulator, recorder: None };
     let ask = async || {
-        let query = "{ network { slackPpt isSlackExact shockPpt lossBoundPpt unboundedReason
+        let query = "{ network { slackPpt isSlackExact shockPpt lossBoundPpt worstLossPpt
+            isWorstLossExact unboundedReason
             stakeWei coveredStakeWei coveredCount uncoveredCount
             covered { slug operatorSetId profitWei level thresholdPpt isThresholdAssumed operators }
             uncovered { slug avsAddress stakeWei reason } } }";
@@ -352,6 +353,9 @@ async fn the_network_has_a_slack_once_a_third_party_says_what_there_is_to_gain()
     assert!(ppt("shockPpt") > 0);
     assert_eq!(ppt("lossBoundPpt"), (2 * ppt("shockPpt")).min(1_000_000_000_000));
     assert_eq!(found["unboundedReason"], json!(null));
+    // Every attack tried, none pays: what is lost is the shock.
+    assert_eq!(found["worstLossPpt"], found["shockPpt"]);
+    assert_eq!(found["isWorstLossExact"], true);
 
     let pool = world.database.pool().await;
     let config = ApiConfig { simulator: backend.simulator.clone(), ..ApiConfig::default() };
@@ -365,7 +369,7 @@ async fn the_network_has_a_slack_once_a_third_party_says_what_there_is_to_gain()
     let (out, err, code) = told.await.unwrap();
     assert_eq!(code, 0, "{err}");
     for line in
-        ["slack         100 % (exact)", "contagion     takes at most ", "Ethereum's consensus"]
+        ["slack         100 % (exact)", " of the stake at worst (exact)", "Ethereum's consensus"]
     {
         assert!(out.contains(line), "{out}");
     }

@@ -11,7 +11,7 @@ use assay::chain::scripted::Emission;
 use assay::chain::{Contract, ScriptedSource, Topics};
 use assay::event_store::{Batch, EventStore};
 use assay::rater::Rater;
-use assay_domain::event::{Governed, SLASH_OPERATOR};
+use assay_domain::event::{Governed, SLASH_OPERATOR, ScheduledCall, TimelockWait};
 use assay_domain::methodology::Methodology;
 use assay_domain::state::experience::BEACON_CHAIN_ETH;
 use assay_domain::{AvsId, BlockRef, Event, Fact, LrtId, OperatorId, OperatorSetId, RatedEntity};
@@ -29,7 +29,7 @@ use crate::support;
 const RSWETH: Address = address!("fae103dc9cf190ed75350761e95403b7b8afa6c0");
 const OPERATIONS: Address = address!("be1685c81aa44ff9fb319dd389addd9374383e90");
 
-fn who(number: u64) -> Address {
+pub(crate) fn who(number: u64) -> Address {
     Address::from_word(keccak256(number.to_be_bytes()))
 }
 
@@ -42,7 +42,7 @@ fn said(by: Address, signature: &str, fields: &[B256], is_indexed: bool) -> Emis
     }
 }
 
-fn decoded(emission: Emission) -> Option<Event> {
+pub(crate) fn decoded(emission: Emission) -> Option<Event> {
     let Emission { address, topics, data } = emission;
     let log = crate::chain_decode::log(address, topics.as_slice(), data);
     Some(mainnet().decode(log, 1_700_000_000).unwrap()?.event)
@@ -259,6 +259,10 @@ alloy::sol! {
     function updateDelay(uint256 newDelay);
     function schedule(address target, uint256 value, bytes data, bytes32 predecessor, bytes32 salt, uint256 delay);
     function execute(address target, uint256 value, bytes payload, bytes32 predecessor, bytes32 salt);
+    function scheduleBatch(address[] targets, uint256[] values, bytes[] payloads, bytes32 predecessor, bytes32 salt, uint256 delay);
+    function cancel(bytes32 id);
+    function hashOperation(address target, uint256 value, bytes data, bytes32 predecessor, bytes32 salt);
+    function hashOperationBatch(address[] targets, uint256[] values, bytes[] payloads, bytes32 predecessor, bytes32 salt);
 }
 
 /// Contracts of OpenZeppelin's that an AVS appoints, and logs of a Safe's two shapes, every block
@@ -298,6 +302,26 @@ async fn slashers_of_a_real_chain_are_read_and_proven() {
         let _: Value = node.raw_request("evm_increaseTime".into(), (delay,)).await.unwrap();
         call(&node, timelock, executeCall { target, value, payload, predecessor, salt }).await;
     }
+    // Two calls of a batch, which are cancelled together.
+    let (targets, values) = (vec![beacon, timelock], vec![U256::from(1), U256::ZERO]);
+    let upgrade = upgradeToCall { newImplementation: beacon }.abi_encode();
+    let payloads: Vec<Bytes> = vec![upgrade.clone().into(), Bytes::new()];
+    let (predecessor, salt) = (B256::repeat_byte(9), B256::ZERO);
+    let batch = keccak256(
+        hashOperationBatchCall {
+            targets: targets.clone(),
+            values: values.clone(),
+            payloads: payloads.clone(),
+            predecessor,
+            salt,
+        }
+        .abi_encode()
+        .split_off(4),
+    );
+    let delay = U256::from(7_200);
+    let scheduled = scheduleBatchCall { targets, values, payloads, predecessor, salt, delay };
+    call(&node, timelock, scheduled).await;
+    call(&node, timelock, cancelCall { id: batch }).await;
     follow(&anvil, &store).await;
     let _: Value = node.raw_request("anvil_mine".into(), ("0x60",)).await.unwrap();
     follow(&anvil, &store).await;
@@ -312,21 +336,74 @@ async fn slashers_of_a_real_chain_are_read_and_proven() {
         old_delay: Some(old),
         new_delay,
     };
+    let held = |salt, delay: U256, new_delay: U256| {
+        let data: Bytes = updateDelayCall { newDelay: new_delay }.abi_encode().into();
+        let (predecessor, salt) = (B256::ZERO, B256::repeat_byte(salt));
+        let hash = hashOperationCall { target, value, data: data.clone(), predecessor, salt };
+        ScheduledCall {
+            of,
+            timelock,
+            operation: keccak256(&hash.abi_encode()[4..]),
+            index: U256::ZERO,
+            target,
+            value,
+            selector: data.first_chunk().copied(),
+            data_hash: keccak256(data),
+            predecessor,
+            wait: TimelockWait::Delay(delay),
+            about: target,
+            about_of: None,
+        }
+    };
+    let scheduled = |call: &ScheduledCall| Event::TimelockCallScheduled(Box::new(call.clone()));
+    let executed = |call: &ScheduledCall| {
+        let (operation, index) = (call.operation, call.index);
+        Event::TimelockCallExecuted { of, timelock, operation, index, target }
+    };
+    let (longer, shorter) = (held(1, U256::ZERO, day), held(2, day, U256::from(3_600)));
+    let first = ScheduledCall {
+        operation: batch,
+        target: beacon,
+        about: beacon,
+        value: U256::from(1),
+        selector: upgrade.first_chunk().copied(),
+        data_hash: keccak256(upgrade),
+        predecessor: B256::repeat_byte(9),
+        wait: TimelockWait::Delay(U256::from(7_200)),
+        ..shorter.clone()
+    };
+    let second = ScheduledCall {
+        index: U256::from(1),
+        target,
+        about: target,
+        value,
+        selector: None,
+        data_hash: keccak256([]),
+        ..first.clone()
+    };
     let expected = [
         Event::SafeOwnerRemoved { of, safe, owner: who(8) },
         Event::SafeThresholdChanged { of, safe, threshold: U256::from(2) },
         Event::ContractUpgraded { of, contract: beacon, implementation: beacon },
         Event::ContractAdminChanged { of, contract: beacon, previous: account, admin: timelock },
+        scheduled(&longer),
         delay(U256::ZERO, day),
+        executed(&longer),
+        scheduled(&shorter),
         delay(day, U256::from(3_600)),
+        executed(&shorter),
+        scheduled(&first),
+        scheduled(&second),
+        Event::TimelockOperationCancelled { of, timelock, operation: batch },
     ];
     assert_eq!(governed, expected);
     store.verify().await.unwrap();
 }
 
-const CHAIN: u64 = 1;
-const SET: OperatorSetId = OperatorSetId { avs: AvsId(Address::repeat_byte(0xa5)), id: 1 };
-const SLASHER: Address = Address::repeat_byte(0x51);
+pub(crate) const CHAIN: u64 = 1;
+pub(crate) const SET: OperatorSetId =
+    OperatorSetId { avs: AvsId(Address::repeat_byte(0xa5)), id: 1 };
+pub(crate) const SLASHER: Address = Address::repeat_byte(0x51);
 
 fn fact(number: u64, log_index: u32, event: Event) -> Fact {
     let hash = B256::left_padding_from(&number.to_be_bytes());
@@ -337,6 +414,14 @@ fn fact(number: u64, log_index: u32, event: Event) -> Fact {
 
 /// A set with an operator, rated for two days; then somebody changes its slasher, and time goes on.
 async fn rated(changes: Vec<Event>, until: u64) -> (support::TestDatabase, Rater) {
+    rated_at(changes.into_iter().map(|event| (20_000, event)).collect(), until).await
+}
+
+/// The same with changes in several blocks.
+pub(crate) async fn rated_at(
+    changes: Vec<(u64, Event)>,
+    until: u64,
+) -> (support::TestDatabase, Rater) {
     let (operator, strategy) = (OperatorId(Address::repeat_byte(0x0b)), BEACON_CHAIN_ETH);
     let founded = [
         Event::OperatorSetCreated { operator_set: SET },
@@ -358,7 +443,7 @@ async fn rated(changes: Vec<Event>, until: u64) -> (support::TestDatabase, Rater
         },
     ];
     let founded = (0..).zip(founded).map(|(index, event)| fact(1_000, index, event));
-    let changed = (0..).zip(changes).map(|(index, event)| fact(20_000, index, event));
+    let changed = (0..).zip(changes).map(|(index, (number, event))| fact(number, index, event));
     let facts: Vec<Fact> = founded.chain(changed).collect();
     let finalized = Some(fact(until, 0, Event::FinalityAdvanced).block);
     let database = support::database().await;
@@ -370,7 +455,7 @@ async fn rated(changes: Vec<Event>, until: u64) -> (support::TestDatabase, Rater
     (database, rater)
 }
 
-async fn ask(database: &support::TestDatabase, query: &str) -> Value {
+pub(crate) async fn ask(database: &support::TestDatabase, query: &str) -> Value {
     let text = assay_graphql::execute(&database.pool().await, query, json!({})).await;
     let answer: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(answer.get("errors"), None, "{answer}");

@@ -46,6 +46,7 @@ mod provisional;
 mod rewards;
 mod store;
 mod support;
+mod timelock;
 mod validators;
 mod webhook;
 mod what_if;

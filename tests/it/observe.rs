@@ -277,7 +277,7 @@ fn a_list_that_makes_no_sense_is_refused() {
 
 #[test]
 fn the_lists_that_are_shipped_make_sense() {
-    for name in ["puffer", "renzo"] {
+    for name in ["eigenlayer", "puffer", "renzo"] {
         let list = Observations::parse(Observations::shipped(name).unwrap()).unwrap();
         assert_eq!(list.chain_id, 1);
     }

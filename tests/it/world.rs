@@ -265,21 +265,24 @@ async fn what_is_signed_is_there(database: &TestDatabase, now: u64) {
     assert!(revoked.is_subset(&standing) && standing.len() >= 8, "{}", standing.len());
 }
 
-/// Code that was replaced and a threshold that fell: both sets are on watch to the end.
+/// Code that was replaced, a threshold that fell and a call that a timelock holds: their sets are on
+/// watch to the end.
 async fn slashers_are_easier_to_change(database: &TestDatabase) {
-    let query = "{ governanceChanges { nodes { kind opensWatch
+    let query = "{ governanceChanges { nodes { kind summary opensWatch
         subjects { __typename slug rating { isWatchNegative } } } } }";
     let data = ask(database, query).await;
     let changes = list(&data["governanceChanges"]);
+    let summary = changes[0]["summary"].as_str().unwrap();
+    assert!(summary.ends_with("which can run from 2026-11-06T00:08:00Z on."), "{summary}");
     let kinds: Vec<_> = changes.iter().map(|change| &change["kind"]).collect();
-    assert_eq!(kinds, ["THRESHOLD_CHANGED", "UPGRADED"]);
+    assert_eq!(kinds, ["CALL_SCHEDULED", "THRESHOLD_CHANGED", "UPGRADED"]);
     for change in changes {
         assert_eq!(change["opensWatch"], true);
         let subjects = change["subjects"].as_array().unwrap();
         assert!(subjects.len() >= 2, "a set and its AVS: {change}");
         assert!(subjects.iter().all(|one| one["rating"]["isWatchNegative"] == true), "{change}");
     }
-    let slug = changes[1]["subjects"].as_array().unwrap().iter();
+    let slug = changes[2]["subjects"].as_array().unwrap().iter();
     let slug = slug.map(|one| &one["slug"]).find_map(|slug| slug.as_str()).unwrap().to_owned();
     let url = database.url.clone();
     let told = tokio::task::spawn_blocking(move || told(&local(&url, &["show", &slug])));

@@ -191,7 +191,7 @@ impl<S: LogSource, K: Sink> Ingest<S, K> {
                 let followed = self.follow(&heads, finalized, revert, next).await;
                 if followed.is_err() {
                     decoder.discovered().forget_above(next.saturating_sub(1));
-                    decoder.discovered().remember(taken_back);
+                    taken_back.into_iter().for_each(|one| decoder.discovered().learn(one));
                 }
                 followed
             }

@@ -43,9 +43,9 @@ fn tell(network: &Value) -> String {
     );
     card.line(
         "contagion",
-        match network["unboundedReason"].as_str() {
-            None => format!("takes at most {} of the stake", percent(&network["lossBoundPpt"])),
-            Some(_) => format!("no bound: {}", text(&network["unboundedReason"])),
+        match network["worstLossPpt"].is_null() {
+            false => loss(network),
+            true => format!("no bound: {}", text(&network["unboundedReason"])),
         },
     );
     let count = |field: &str| group(network[field].as_u64().unwrap_or_default());
@@ -73,6 +73,15 @@ fn tell(network: &Value) -> String {
 fn slack(found: &Value) -> String {
     let how = if found["isSlackExact"] == json!(true) { "exact" } else { "at least" };
     format!("{} ({how})", percent(&found["slackPpt"]))
+}
+
+/// The worst-case loss, and whether every attack was tried.
+fn loss(network: &Value) -> String {
+    let most = percent(&network["worstLossPpt"]);
+    match network["isWorstLossExact"] == json!(true) {
+        true => format!("takes {most} of the stake at worst (exact)"),
+        false => format!("takes at most {most} of the stake"),
+    }
 }
 
 fn sets(covered: &Value) -> Option<String> {

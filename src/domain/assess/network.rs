@@ -22,7 +22,9 @@ use crate::loss_block::LossProfile;
 use crate::lrt::{LookThrough, Place, Position};
 use crate::methodology::Methodology;
 use crate::mitigation::VerificationLevel;
-use crate::network::{EXACT_VALIDATORS_MAX, Network, NetworkError, Service, loss_bound};
+use crate::network::{
+    CASCADE_NODES_MAX, EXACT_VALIDATORS_MAX, Network, NetworkError, Service, loss_bound,
+};
 use crate::operator::{OperatorInputs, SetPosition, operator_profile};
 use crate::ratio::{Ratio, RatioError};
 use crate::state::ChainState;
@@ -45,6 +47,10 @@ pub struct RestakingNetwork {
     pub shock: Result<Ppt, Unbounded>,
     /// (1 + 1/γ) ψ, which the share of stake lost after such a shock stays below; at most one.
     pub loss_bound: Result<Ppt, Unbounded>,
+    /// `R_ψ`: the largest share of stake lost after such a shock, and whether it is exact, every shock
+    /// and every sequence of attacks tried, or `loss_bound`. Exact up to
+    /// [`CASCADE_NODES_MAX`] covered sets and operators in them, and whatever the slack.
+    pub worst_loss: Result<(Ppt, bool), Unbounded>,
 }
 
 /// A set as a service of the network.
@@ -176,9 +182,13 @@ impl Assessor<'_> {
         let services: Vec<CoveredSet> = services.into_iter().map(|(_, found)| found).collect();
         let stake = sum(stakes.values().flat_map(BTreeMap::values));
         let shock = self.shock(&stakes, stake);
+        let loss_bound = shock.clone().and_then(|shock| bound(slack, shock));
+        let exact = shock.as_ref().ok().and_then(|shock| self.exact_loss(&services, stake, *shock));
         RestakingNetwork {
             covered_stake: sum(services.iter().map(|found| &found.stake)),
-            loss_bound: shock.clone().and_then(|shock| bound(slack, shock)),
+            worst_loss: exact
+                .map_or_else(|| loss_bound.clone().map(|ppt| (ppt, false)), |ppt| Ok((ppt, true))),
+            loss_bound,
             shock,
             services,
             uncovered,
@@ -220,6 +230,29 @@ impl Assessor<'_> {
             is_exact,
         };
         Ok((slack, found))
+    }
+
+    /// `R_ψ` of the covered sets; `None` where they are too many to try everything, or where another
+    /// platform can take stake of theirs too, of which the graph does not know what it deters there.
+    fn exact_loss(&self, covered: &[CoveredSet], total: U256, shock: Ppt) -> Option<Ppt> {
+        let nodes = covered
+            .iter()
+            .fold(0_usize, |sum, one| sum.saturating_add(one.operators).saturating_add(1));
+        let is_pooled = covered.iter().any(|one| !one.pooled.is_zero());
+        if covered.is_empty() || is_pooled || nodes > CASCADE_NODES_MAX {
+            return None;
+        }
+        let (mut stakes, mut services) = (Vec::new(), Vec::new());
+        for one in covered {
+            let nodes = self.evidence().deterring_stakes(one.set);
+            let first = stakes.len();
+            for wei in nodes.values() {
+                stakes.push(whole(*wei).ok()?);
+            }
+            let validators = (first..stakes.len()).collect();
+            services.push(service(one.profit, one.threshold, validators).ok()?);
+        }
+        loss_within(&Network::new(stakes, services).ok()?, total, shock).ok()
     }
 
     /// What stake secures beside operator sets.
@@ -302,16 +335,8 @@ fn slack_of(
     profit: U256,
     threshold: Ppt,
 ) -> Result<(Ratio, bool), NetworkError> {
-    let whole = |wei: U256| {
-        let wei = i128::try_from(wei).map_err(|_| RatioError::TooLong)?;
-        Ratio::new(wei, 1)
-    };
     let stakes = nodes.values().map(|wei| whole(*wei)).collect::<Result<Vec<_>, _>>()?;
-    let service = Service {
-        profit: whole(profit)?,
-        threshold: Ratio::new(i128::from(threshold.0), u128::from(PPT_ONE))?,
-        validators: (0..stakes.len()).collect(),
-    };
+    let service = service(profit, threshold, (0..stakes.len()).collect())?;
     let is_exact = stakes.len() <= EXACT_VALIDATORS_MAX;
     let network = Network::new(stakes, vec![service])?;
     let slack = if is_exact { network.slack()? } else { network.slack_lower_bound()? };
@@ -319,13 +344,36 @@ fn slack_of(
     Ok((slack.ok_or(RatioError::DivisionByZero)?, is_exact))
 }
 
+fn whole(wei: U256) -> Result<Ratio, RatioError> {
+    Ratio::new(i128::try_from(wei).map_err(|_| RatioError::TooLong)?, 1)
+}
+
+fn share(ppt: Ppt) -> Result<Ratio, RatioError> {
+    Ratio::new(i128::from(ppt.0), u128::from(PPT_ONE))
+}
+
+fn service(profit: U256, threshold: Ppt, validators: Vec<usize>) -> Result<Service, RatioError> {
+    Ok(Service { profit: whole(profit)?, threshold: share(threshold)?, validators })
+}
+
+/// `R_ψ` where the network is a part of all stake and the rest of it secures nothing: a shock gains
+/// nothing there, so all of it falls on the network.
+fn loss_within(network: &Network, total: U256, shock: Ppt) -> Result<Ppt, NetworkError> {
+    let (shock, part) = (share(shock)?, network.total_stake()?.over(whole(total)?)?);
+    let within = shock.over(part)?;
+    let cascade = network.worst_case_loss(within)?.minus(within)?.times(part)?;
+    Ok(rounded_up(shock.plus(cascade)?))
+}
+
+/// A share, at most one, in ppt rounded up: minus the floor of what is negative.
+fn rounded_up(share: Ratio) -> Ppt {
+    Ppt(floor_ppt(share.min(Ratio::ONE).negated()).unsigned_abs())
+}
+
 fn bound(slack: Option<Ratio>, shock: Ppt) -> Result<Ppt, Unbounded> {
     let slack = slack.ok_or(Unbounded::NothingCovered)?;
-    let shock = Ratio::new(i128::from(shock.0), u128::from(PPT_ONE))?;
-    let bound = loss_bound(slack, shock)?.ok_or(Unbounded::NoSlack)?;
-    // Rounded up: minus the floor of what is negative.
-    let ppt = floor_ppt(bound.min(Ratio::ONE).negated()).unsigned_abs();
-    Ok(Ppt(ppt))
+    let bound = loss_bound(slack, share(shock)?)?.ok_or(Unbounded::NoSlack)?;
+    Ok(rounded_up(bound))
 }
 
 /// ppt, rounded down; the nearest that fits.

@@ -260,29 +260,6 @@ impl Problem {
         Ok(Verified { risk, bound, gap: risk.minus(bound)?, reward })
     }
 
-    /// The tail risk of any weights.
-    ///
-    /// # Errors
-    /// When there are not as many weights as positions, or a fraction does not fit.
-    pub fn tail_risk(&self, weights: &[Ratio]) -> Result<Ratio, FrontierError> {
-        length("weights", weights.len(), self.caps.len())?;
-        let loss =
-            |scenario: &Scenario| Ok((dot(&scenario.losses, weights)?, scenario.probability));
-        let mut losses =
-            self.scenarios.iter().map(loss).collect::<Result<Vec<_>, FrontierError>>()?;
-        losses.sort();
-        let mut below = Ratio::ZERO;
-        let mut at_risk = Ratio::ZERO;
-        for (loss, probability) in losses {
-            at_risk = loss;
-            below = below.plus(probability)?;
-            if below >= self.level {
-                break;
-            }
-        }
-        self.risk(weights, at_risk)
-    }
-
     /// ζ + E[(L − ζ)⁺] / (1 − β): the tail risk of weights, if ζ is their value at risk.
     fn risk(&self, weights: &[Ratio], at_risk: Ratio) -> Result<Ratio, FrontierError> {
         let mut excess = Ratio::ZERO;

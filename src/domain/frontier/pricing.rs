@@ -2,12 +2,9 @@
 
 use alloy_primitives::U256;
 
-use crate::decimal::PPT_PER_BP;
+use crate::decimal::{PPT_ONE, PPT_PER_BP};
 use crate::loss::{Level, LossModel, Probability};
 use crate::ratio::{Ratio, RatioError};
-
-/// Parts per trillion in one.
-const PPT: u128 = 1_000_000_000_000;
 
 /// The expected shortfall of a portfolio at any level, a share of it, rounded up to a whole part
 /// per trillion.
@@ -26,7 +23,7 @@ pub fn tail_risk(model: &LossModel, level: Ratio) -> Result<Ratio, RatioError> {
         sum = sum.saturating_add(mass.saturating_mul(U256::from(loss)));
     }
     let ppt = sum.saturating_mul(U256::from(PPT_PER_BP)).div_ceil(tail.max(U256::ONE));
-    Ratio::new(i128::try_from(ppt).unwrap_or(i128::MAX), PPT)
+    Ratio::new(i128::try_from(ppt).unwrap_or(i128::MAX), PPT_ONE.into())
 }
 
 /// Expected loss and tail of a portfolio, shares of it.
@@ -47,7 +44,7 @@ impl Tail {
     /// When a fraction does not fit.
     pub fn of(model: &LossModel) -> Result<Self, RatioError> {
         let distribution = model.distribution();
-        let share = |ppt: u64| Ratio::new(i128::from(ppt), PPT);
+        let share = |ppt: u64| Ratio::new(i128::from(ppt), PPT_ONE.into());
         Ok(Self {
             expected_loss: share(distribution.expected_loss().to_ppt())?,
             shortfall_99: share(distribution.expected_shortfall(Level::P99).to_ppt())?,

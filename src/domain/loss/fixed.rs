@@ -13,7 +13,7 @@ use std::fmt;
 
 use alloy_primitives::U256;
 
-use crate::decimal::PPT_PER_BP;
+use crate::decimal::{PPT_ONE, PPT_PER_BP};
 
 /// Bits after the point of a [`Probability`].
 const PROBABILITY_BITS: u32 = 127;
@@ -21,8 +21,6 @@ const PROBABILITY_BITS: u32 = 127;
 const LOSS_BITS: u32 = 113;
 /// Bits a probability gives up so that its product with a cell (14 bits) fits in `u128`.
 const PRODUCT_BITS: u32 = PROBABILITY_BITS - LOSS_BITS;
-/// Parts per trillion in one.
-const PPT: u64 = 1_000_000_000_000;
 /// Significant digits read from a decimal; 10³⁸ is the last power of ten below 2^128.
 const DIGITS_MAX: usize = 38;
 /// Decimals beyond which a number below 10³⁸ is zero in Q1.127; 10⁷⁶ is below 2^256.
@@ -60,7 +58,7 @@ impl Probability {
 
     /// From parts per trillion, rounded down; anything above one is one.
     pub fn from_ppt(ppt: u64) -> Self {
-        let units = (U256::from(ppt.min(PPT)) << PROBABILITY_BITS) / U256::from(PPT);
+        let units = (U256::from(ppt.min(PPT_ONE)) << PROBABILITY_BITS) / U256::from(PPT_ONE);
         Self(u128::try_from(units).unwrap_or(Self::ONE.0))
     }
 
@@ -139,8 +137,8 @@ impl Probability {
 
     /// Parts per trillion, half to even.
     pub fn to_ppt(self) -> u64 {
-        let scaled = U256::from(self.0) * U256::from(PPT);
-        u64::try_from(shift_half_even(scaled, PROBABILITY_BITS)).unwrap_or(PPT)
+        let scaled = U256::from(self.0) * U256::from(PPT_ONE);
+        u64::try_from(shift_half_even(scaled, PROBABILITY_BITS)).unwrap_or(PPT_ONE)
     }
 }
 

@@ -119,25 +119,46 @@ impl Control {
 }
 
 impl ChainState {
-    /// The sets whose stake a contract has a say in at a block: it is their AVS, their slasher or
-    /// will be, an appointee of their AVS, or gets what they slash.
+    /// The sets whose stake a contract has a say in at a block.
     pub fn sets_under(&self, contract: Address, block: u64) -> impl Iterator<Item = OperatorSetId> {
-        let appointed = self.governance.appointed.get(&contract);
-        self.operator_sets
-            .iter()
-            .filter(move |(id, set)| {
-                let pending = set.slasher.pending_at(block).map(|(slasher, _)| slasher);
-                let empowered =
-                    [Some(id.avs.0), set.slasher.at(block), pending, set.redistribution_recipient];
-                empowered.contains(&Some(contract))
-                    || appointed.is_some_and(|avss| avss.contains(&id.avs))
-            })
-            .map(|(id, _)| *id)
+        let has_say = move |set: &OperatorSetId| self.has_say(contract, *set, block);
+        self.operator_sets.keys().copied().filter(has_say)
     }
 
-    /// What a change of a contract's control puts on watch, right after it was folded, and which
-    /// tokens: all of them where the platform itself is meant.
+    /// Whether a contract has a say in a set's stake at a block: it is its AVS, its slasher or will
+    /// be, an appointee of its AVS, or gets what it slashes.
+    pub(super) fn has_say(&self, contract: Address, id: OperatorSetId, block: u64) -> bool {
+        let Some(set) = self.operator_sets.get(&id) else { return false };
+        let pending = set.slasher.pending_at(block).map(|(slasher, _)| slasher);
+        let empowered =
+            [Some(id.avs.0), set.slasher.at(block), pending, set.redistribution_recipient];
+        let appointed = self.governance.appointed.get(&contract);
+        empowered.contains(&Some(contract)) || appointed.is_some_and(|avss| avss.contains(&id.avs))
+    }
+
+    /// The sets that a change of a contract's control concerns, or the call of a timelock, right after
+    /// it was folded.
+    pub fn sets_concerned(&self, event: &Event) -> BTreeSet<OperatorSetId> {
+        if let Some((sets, _)) = self.under_call(event) {
+            return sets;
+        }
+        let contract = event.governed().map(|(_, contract)| contract);
+        contract.into_iter().flat_map(|one| self.sets_under(one, self.block_number)).collect()
+    }
+
+    /// What a change of a contract's control puts on watch, or a cancelled call takes off it, right
+    /// after it was folded, and which tokens: all of them where the platform itself is meant.
     pub fn concern_of(&self, event: &Event) -> Option<(WatchTrigger, Vec<LrtId>)> {
+        if let Some((sets, tokens)) = self.under_call(event) {
+            let holds = match event {
+                Event::TimelockCallScheduled(call) => call.executable_at(self.time).is_some(),
+                Event::TimelockOperationCancelled { .. } => true,
+                // What it changed its own events say.
+                _ => false,
+            };
+            let is_any = !sets.is_empty() || !tokens.is_empty();
+            return (holds && is_any).then_some((WatchTrigger::ChangeScheduled, tokens));
+        }
         let (of, contract) = event.governed()?;
         let trigger = self.governance.control(contract)?.concern?;
         let tokens = match of {

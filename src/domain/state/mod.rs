@@ -15,6 +15,7 @@ pub mod registry;
 pub mod rewards;
 pub mod slashing;
 pub mod staker;
+pub mod timelock;
 
 use std::collections::BTreeMap;
 
@@ -91,6 +92,8 @@ pub struct ChainState {
     pub rewards: rewards::Rewards,
     /// Who can change the contracts that hold slashing power.
     pub governance: governance::Governance,
+    /// What timelocks hold back.
+    pub timelocks: timelock::Timelocks,
     /// Whether any membership of an operator in a set is in the log.
     pub has_memberships: bool,
     /// Whether any strategy of a set is in the log.
@@ -285,7 +288,12 @@ impl ChainState {
             Event::SlasherMigrated { operator_set, slasher } => {
                 self.operator_set(*operator_set, fact).slasher.update(at, *slasher, at);
             }
-            _ => self.governance.apply(fact),
+            event => {
+                self.governance.apply(fact);
+                if event.governed().is_some() {
+                    self.timelocks.apply(fact);
+                }
+            }
         }
     }
 

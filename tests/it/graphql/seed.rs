@@ -169,8 +169,8 @@ const RECORD: &[&str] = &[
      UNION ALL SELECT sha256('1'), 20, 4",
     "INSERT INTO read_model.governance_changes
      SELECT 10 * i, 1, 100 * i, 1711411200 + 14400 * i, decode(repeat('77', 32), 'hex'),
-            decode(repeat('5a', 20), 'hex'), 180 + i % 7, decode(repeat('5b', 20), 'hex'), i,
-            i % 2 = 0,
+            decode(repeat('5a', 20), 'hex'), 180 + i % 10, decode(repeat('5b', 20), 'hex'), i,
+            decode(repeat('5c', 32), 'hex'), 1711411200 + 86400 * i, i % 2 = 0,
             coalesce((SELECT array_agg(id) FROM read_model.entities WHERE kind = 3 AND i > 4), '{}')
        FROM generate_series(1, 10) i",
     "INSERT INTO read_model.publications

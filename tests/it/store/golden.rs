@@ -14,7 +14,7 @@ use assay_domain::attestation::{
 use assay_domain::decimal::Ppt;
 use assay_domain::event::{
     Governed, PodValidator, RatingAction, RatingActionKind, RewardedService, RewardsRule,
-    RewardsSubmission, SymbioticEntity, Withdrawal,
+    RewardsSubmission, ScheduledCall, SymbioticEntity, TimelockWait, Withdrawal,
 };
 use assay_domain::mitigation::VerificationLevel;
 use assay_domain::operator_set::RecipientKind;
@@ -368,6 +368,28 @@ fn governance() -> Vec<Event> {
             admin: v.address(),
         },
         Event::SafeModuleEnabled { of, safe, module: v.address() },
+        Event::TimelockCallScheduled(Box::new(ScheduledCall {
+            of,
+            timelock: v.address(),
+            operation: v.hash(),
+            index: v.amount(),
+            target: v.address(),
+            value: v.amount(),
+            selector: Some([1, 2, 3, 4]),
+            data_hash: v.hash(),
+            predecessor: v.hash(),
+            wait: TimelockWait::Until(v.amount()),
+            about: v.address(),
+            about_of: Some(Governed::Token(LrtId(v.address()))),
+        })),
+        Event::TimelockCallExecuted {
+            of,
+            timelock: v.address(),
+            operation: v.hash(),
+            index: v.amount(),
+            target: v.address(),
+        },
+        Event::TimelockOperationCancelled { of, timelock: v.address(), operation: v.hash() },
     ]
 }
 
