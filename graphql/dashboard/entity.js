@@ -147,7 +147,7 @@ function why(entity, names) {
     ["Hazard a year", (block) => block.hazardPpt ? figure(block.hazardPpt, percent(block.hazardPpt)) : "–", "number"],
     ["Severity", (block) => block.severityPpt ? figure(block.severityPpt, percent(block.severityPpt)) : "–", "number"],
     ["Exposure", (block) => block.exposurePpt ? figure(block.exposurePpt, percent(block.exposurePpt)) : "–", "number"],
-    ["Rests on", (block) => block.provenance ?? "–"],
+    ["Rests on", (block) => block.provenance?.replaceAll("_", " ") ?? "–"],
   ], blocks));
 }
 

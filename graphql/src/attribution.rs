@@ -24,7 +24,8 @@ pub(crate) struct LossBlock {
     pub expected_loss_ppt: BigInt,
     /// Milli-notches of the score that are due to it; below zero what a reserve takes off.
     pub points: i32,
-    /// What the figures rest on: the log, an attestation or a prior.
+    /// What the figures rest on: `log`, `prior`, or an attestation: `self_claim`,
+    /// `signed_third_party`, `verified_remote` or `verified_on_chain`. Null for a cap.
     pub provenance: Option<String>,
 }
 

@@ -152,17 +152,14 @@ const fn who(level: Option<VerificationLevel>) -> &'static str {
     }
 }
 
-/// Per cent with at most three significant digits, rounded half-even.
+/// Per cent with at most three significant digits, or all whole per cents, rounded half-even.
 #[must_use]
 pub fn percent(ppt: u64) -> String {
-    const PERCENT_DIGITS: usize = 10;
+    const PERCENT_DIGITS: u32 = 10;
     let length = ppt.checked_ilog10().unwrap_or(0);
-    let dropped = length.saturating_sub(2);
-    let rounded = mul_div_half_even(ppt.into(), 1, 10_u128.saturating_pow(dropped));
-    let dropped = usize::try_from(dropped).unwrap_or(PERCENT_DIGITS);
-    let (kept, dropped) =
-        if rounded == 1_000 { (100, dropped.saturating_add(1)) } else { (rounded, dropped) };
-    let decimals = PERCENT_DIGITS.saturating_sub(dropped);
+    let dropped = length.saturating_sub(2).min(PERCENT_DIGITS);
+    let kept = mul_div_half_even(ppt.into(), 1, 10_u128.saturating_pow(dropped));
+    let decimals = usize::try_from(PERCENT_DIGITS.saturating_sub(dropped)).unwrap_or(0);
     let text = format!("{kept:0>width$}", width = decimals.saturating_add(1));
     let (whole, fraction) = text.split_at(text.len().saturating_sub(decimals));
     let fraction = fraction.trim_end_matches('0');

@@ -1,6 +1,7 @@
 //! Rows of ratings and rating actions.
 
 use assay_domain::grade::Grade;
+use assay_domain::loss_block::Provenance;
 use assay_domain::lrt::LrtOpinion;
 use assay_domain::rating::{Rated, Rating};
 use assay_domain::rationale::not_rated_sentence;
@@ -130,6 +131,14 @@ const fn outlook_number(outlook: Outlook) -> i8 {
     }
 }
 
+/// What figures rest on: the log, a prior, or an attestation, by its level.
+fn provenance(of: Provenance) -> Value {
+    match of {
+        Provenance::Attested(level) => json!(level),
+        of => json!(of),
+    }
+}
+
 /// The lines of the attribution; their points sum to the score.
 fn attribution(rated: &Rated, lrt: Option<&LrtOpinion>) -> Value {
     let reserve = rated.attribution.reserve.as_ref();
@@ -146,7 +155,7 @@ fn attribution(rated: &Rated, lrt: Option<&LrtOpinion>) -> Value {
                 "exposurePpt": block.exposure.0.to_string(),
                 "expectedLossPpt": block.expected_loss.0.to_string(),
                 "points": line.points,
-                "provenance": block.provenance,
+                "provenance": provenance(block.provenance),
             })
         })
         .collect();
@@ -156,7 +165,7 @@ fn attribution(rated: &Rated, lrt: Option<&LrtOpinion>) -> Value {
             "class": "reserve",
             "expectedLossPpt": format!("-{}", reserve.expected_loss.0),
             "points": -i32::from(reserve.points),
-            "provenance": reserve.provenance,
+            "provenance": provenance(reserve.provenance),
         })
     }));
     lines

@@ -25,7 +25,12 @@ fn percents_have_three_digits() {
         (9_999_999_999, "1"),
         (10_177_935_182, "1.02"),
         (120_260_486_915, "12"),
+        (999_500_000_000, "100"),
         (1_000_000_000_000, "100"),
+        // What a gain is above what it takes may be many times it.
+        (9_996_000_000_000, "1000"),
+        (13_796_000_000_000, "1380"),
+        (u64::MAX, "1844674407"),
     ];
     for (ppt, text) in cases {
         assert_eq!(percent(ppt), text, "{ppt}");

@@ -62,9 +62,7 @@ async fn a_cluster_keeps_what_it_holds_and_is_shared_while_it_runs() {
     execute(&url, "INSERT INTO kept VALUES (2)").await;
     first.stop();
     assert!(!dir.path().join("postgres/postmaster.pid").exists(), "stopped");
-    let began = Instant::now();
     let again = start(config(dir.path())).await.expect("a cluster");
-    assert!(began.elapsed() < Duration::from_secs(10), "a warm start is quick");
     execute(&again.url(), "DELETE FROM kept WHERE a IN (1, 2)").await;
     let silent = db::connect(&url.replace("/assay?", "/other?")).await;
     assert!(matches!(silent, Err(ConnectError::NoSuchDatabase { .. })));

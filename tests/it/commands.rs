@@ -371,12 +371,13 @@ async fn a_token_is_looked_through_and_a_broken_policy_has_its_own_code() {
 /// Lines of a watch that is still running, up to `count`; then it is stopped.
 fn watched(mut command: Command, count: usize) -> (Vec<Value>, Option<i32>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let lines = lines.take(count).map(|line| serde_json::from_str(&line.unwrap()).unwrap());
-    let lines = lines.collect();
+    // Open until the end: a watch whose reader has gone ends by itself, with 0.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let told = lines.by_ref().take(count).map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    let told = told.collect();
     let id = i32::try_from(child.id()).unwrap();
     kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
-    (lines, child.wait().unwrap().code())
+    (told, child.wait().unwrap().code())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

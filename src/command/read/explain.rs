@@ -8,7 +8,7 @@ use super::sheet::{Format, Sheet};
 use super::show::{Card, action, heading, rating_line};
 use super::source::Answer;
 use super::text::{
-    block, cause, clean, concerns, group, moment, percent, percent_of_million, text, time,
+    block, cause, clean, concerns, group, moment, percent, percent_of_million, text, time, word,
 };
 use super::{CsvArgs, ReadArgs, Reading, Shown};
 use crate::command::database::DatabaseArgs;
@@ -109,6 +109,9 @@ fn story(entity: &Value) -> String {
     let mut card = Card::default();
     card.text(heading(entity));
     card.text(rating_line(rating));
+    if let Some(summary) = why["summary"].as_str() {
+        card.text(clean(summary));
+    }
     for warning in why["warnings"].as_array().into_iter().flatten() {
         card.text(format!("WARNING: {}", text(warning)));
     }
@@ -210,7 +213,7 @@ fn waterfall(rating: &Value) -> Sheet {
             percent(&one["hazardPpt"]),
             percent(&one["severityPpt"]),
             percent(&one["exposurePpt"]),
-            text(&one["provenance"]),
+            word(&one["provenance"]),
         ]);
     }
     let sum: i64 = blocks.iter().map(|one| points(one)).sum();

@@ -6,8 +6,8 @@ use super::code;
 use super::live::{node, serve};
 use super::seed::world;
 
-/// Generous for a debug build on a busy machine; the release build takes under a millisecond.
-const QUICKLY: Duration = Duration::from_millis(500);
+/// What is not linear in the document takes hours; how fast it is, `benches/abuse.sh` measures.
+const QUICKLY: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn hostile_documents_are_refused_quickly() {
