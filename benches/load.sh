@@ -14,7 +14,7 @@ while [ $# -gt 0 ]; do
         *) echo "load.sh knows --seconds N and --writes" >&2; exit 2 ;;
     esac
 done
-#cargo build --quiet --release --bin assay
+cargo build --quiet --release --bin assay
 work=$(mktemp -d)
 tools=${ASSAY_LOAD_TOOLS:-$work/tools}
 mkdir -p "$tools"
