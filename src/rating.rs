@@ -15,9 +15,7 @@ use assay_domain::rating::{Assessed, Occasion, Rating, Standing};
 use assay_domain::state::{ChainState, CorruptHistory};
 use assay_domain::surveillance::WatchTrigger;
 use assay_domain::word::WordOutOfRange;
-use assay_domain::{
-    BlockRef, ChainId, EntityKind, Event, Fact, OperatorId, OperatorSetId, RatedEntity, State,
-};
+use assay_domain::{BlockRef, ChainId, Event, Fact, OperatorSetId, RatedEntity, State};
 use rayon::prelude::*;
 
 /// Ratings made and told at a time: each token's holds its distribution.
@@ -343,13 +341,7 @@ impl<O: Observer> Engine<O> {
         };
         concerned.extend(chain.dependents(chain_id, &sets));
         concerned.extend(subjects.lrt.map(|token| RatedEntity::lrt(chain_id, token)));
-        let operators: BTreeSet<OperatorId> = concerned
-            .iter()
-            .filter(|entity| entity.kind == EntityKind::Operator)
-            .map(|entity| OperatorId(entity.address))
-            .collect();
-        concerned
-            .extend(chain.lrts_with(&operators).map(|token| RatedEntity::lrt(chain_id, token)));
+        concerned.extend(chain.lrts_with(chain_id, &concerned));
         let (trigger, tokens) = match concern {
             Some((trigger, tokens)) => (Some(trigger), tokens),
             None => (watch_trigger(&fact.event), Vec::new()),

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use alloy::eips::BlockId;
 use alloy::providers::{Provider as _, ProviderBuilder};
 use anyhow::Context as _;
 use assay::world::{self, CHAIN_ID, DAYS};
@@ -57,7 +56,7 @@ async fn publish_in_trouble(
     let mut hasty = publication.clone();
     hasty.policy.publish_timeout = IN_VAIN;
     // Its clock may be ahead already, when the year was published before.
-    let latest = local_time(local).await?.saturating_add(1);
+    let latest = local.chain.head().await?.time.saturating_add(1);
     let now = newest_report_time(pool).await?.saturating_add(60).max(latest);
     anvil(local, "evm_setNextBlockTimestamp", json!([now])).await?;
     anvil(local, "evm_mine", json!([])).await?;
@@ -90,13 +89,6 @@ async fn publish_in_vain(pool: &PgPool, publication: &Publication) -> anyhow::Re
         Ok(_) | Err(PublishError::NotIncluded { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Time of the newest block of the local chain.
-async fn local_time(local: &LocalChain) -> anyhow::Result<u64> {
-    let provider = ProviderBuilder::new().connect_http(local.anvil.rpc_url().parse()?);
-    let newest = provider.get_block(BlockId::latest()).await?;
-    Ok(newest.context("the local chain has no block")?.header.timestamp)
 }
 
 async fn anvil(local: &LocalChain, method: &'static str, arguments: Value) -> anyhow::Result<()> {

@@ -32,7 +32,7 @@ impl ReadModel {
     }
 
     /// Writes down a rating, if it differs from the entity's last or is to be reported, with its
-    /// rationale, if it is wanted.
+    /// rationale, if [`Self::wants`] it.
     pub fn rated(&mut self, rating: &Rating, rationale: Option<&Value>) {
         let hash = rating.assessment_hash;
         let is_same = self.last_assessment.insert(rating.entity, hash) == Some(hash);
@@ -40,11 +40,11 @@ impl ReadModel {
             return;
         }
         let id = self.entity_id(rating.entity, rating.at, rating.head);
-        let is_new = self.assessments.insert(hash);
+        self.assessments.insert(hash);
         if rating.head.position <= self.written_to {
             return;
         }
-        if is_new && let Some(rationale) = rationale {
+        if let Some(rationale) = rationale {
             self.write_assessment(rating, rationale);
             self.write_lrt(rating);
         }

@@ -14,8 +14,10 @@ use super::{CsvArgs, ReadArgs, Reading, Shown};
 use crate::command::database::DatabaseArgs;
 use crate::command::failure::Failure;
 
-pub(crate) const DOCUMENT: &str = include_str!("explain.graphql");
-const ACTION: &str = include_str!("explain_action.graphql");
+pub(crate) const DOCUMENT: &str =
+    concat!(include_str!("explain.graphql"), include_str!("working.graphql"));
+const ACTION: &str =
+    concat!(include_str!("explain_action.graphql"), include_str!("working.graphql"));
 
 /// Characters of the longest bar of the waterfall.
 const BAR: i64 = 24;

@@ -8,10 +8,10 @@ use super::ChainState;
 use super::experience::BEACON_CHAIN_ETH;
 use super::operator::WAD;
 use super::staker::{mul_div_floor, mul_wad_floor};
-use crate::block::{BlockRef, DAY_SECONDS};
+use crate::block::{BlockRef, ChainId, DAY_SECONDS};
 use crate::decimal::{PPT_ONE, Ppt};
 use crate::event::{Event, Fact, Withdrawal};
-use crate::id::{LrtId, OperatorId, StakerId, StrategyId};
+use crate::id::{LrtId, RatedEntity, StakerId, StrategyId};
 
 /// What is known of a liquid restaking token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -406,14 +406,18 @@ impl ChainState {
         }
     }
 
-    /// Tokens with something at one of these operators.
-    pub fn lrts_with(&self, operators: &BTreeSet<OperatorId>) -> impl Iterator<Item = LrtId> {
+    /// Tokens with something at one of the operators among these entities of the chain.
+    pub fn lrts_with(
+        &self,
+        chain_id: ChainId,
+        entities: &BTreeSet<RatedEntity>,
+    ) -> BTreeSet<RatedEntity> {
         let is_there = |staker: &StakerId| {
-            self.operator_of(*staker).is_some_and(|operator| operators.contains(&operator))
+            let operator = self.operator_of(*staker);
+            operator.is_some_and(|one| entities.contains(&RatedEntity::operator(chain_id, one)))
         };
-        let there = self.restakers.iter().filter(move |(staker, _)| is_there(staker));
-        let tokens: BTreeSet<LrtId> = there.map(|(_, restaker)| restaker.token).collect();
-        tokens.into_iter()
+        let there = self.restakers.iter().filter(|(staker, _)| is_there(staker));
+        there.map(|(_, restaker)| RatedEntity::lrt(chain_id, restaker.token)).collect()
     }
 
     /// Wei of ether for 1e18 shares of a strategy: one for native ether by definition, else what a

@@ -7,7 +7,7 @@ use alloy_primitives::{Address, B256, U256};
 use super::ChainState;
 use crate::block::ChainId;
 use crate::event::{Event, Fact, Governed, ScheduledCall};
-use crate::id::{EntityKind, LrtId, OperatorId, OperatorSetId, RatedEntity};
+use crate::id::{LrtId, OperatorSetId, RatedEntity};
 
 /// Calls of one timelock that are kept. A stranger's timelock schedules as many as it likes; what it
 /// has a say in is on watch by the first of them.
@@ -156,13 +156,8 @@ impl ChainState {
         }
         let (sets, tokens) = self.under_calls(&calls);
         let mut held = self.dependents(chain_id, &sets);
-        let operators: BTreeSet<OperatorId> = held
-            .iter()
-            .filter(|entity| entity.kind == EntityKind::Operator)
-            .map(|entity| OperatorId(entity.address))
-            .collect();
-        let tokens = tokens.into_iter().chain(self.lrts_with(&operators));
-        held.extend(tokens.map(|token| RatedEntity::lrt(chain_id, token)));
+        held.extend(self.lrts_with(chain_id, &held));
+        held.extend(tokens.into_iter().map(|token| RatedEntity::lrt(chain_id, token)));
         held
     }
 }
